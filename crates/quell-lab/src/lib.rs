@@ -1,0 +1,1 @@
+//! Lab: the company, providers and attacks of the demonstration; never used against a real provider.

@@ -1,0 +1,2 @@
+//! The one binary: configuration, HTTP listeners and command line.
+fn main() {}
