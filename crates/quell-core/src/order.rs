@@ -1,0 +1,444 @@
+//! Orders: a step on its way, its states as one total function, and what targets report.
+//! Nothing here acts; only a permit lets an order leave.
+
+use serde::{Deserialize, Serialize};
+
+use crate::action::Action;
+use crate::id::{CaseId, FindingId, OrderId};
+use crate::identity::Account;
+use crate::name::names;
+use crate::signal::Entity;
+use crate::time::Time;
+
+/// What a step acts on.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum On {
+    /// One login at one provider.
+    Account(Account),
+    /// Something that is watched.
+    Entity(Entity),
+}
+
+impl On {
+    /// The stable text that ids and serial queues use: `provider:id` or `kind=value`.
+    pub fn key(&self) -> String {
+        match self {
+            Self::Account(account) => account.to_string(),
+            Self::Entity(entity) => format!("{}={}", entity.kind, entity.value),
+        }
+    }
+}
+
+names! {
+    /// Where an order stands.
+    State {
+        /// Asked for, not yet judged.
+        Planned = "planned",
+        /// No policy permits it, or a guard forbids it.
+        Refused = "refused",
+        /// Permitted, but the pair (source, action) is not armed: nothing is sent.
+        Shadowed = "shadowed",
+        /// A budget, a floor or a freeze stands in the way.
+        Held = "held",
+        /// Waits for people.
+        AwaitingApproval = "awaiting_approval",
+        /// A person said no.
+        Denied = "denied",
+        /// Nobody answered in time.
+        Expired = "expired",
+        /// In the outbox.
+        Permitted = "permitted",
+        /// Claimed by dispatch: the request may be on its way.
+        Dispatched = "dispatched",
+        /// The target said yes.
+        Acknowledged = "acknowledged",
+        /// No answer, or one that proves nothing: read back before anything else.
+        Unknown = "unknown",
+        /// The target's own stated delay has passed.
+        Effective = "effective",
+        /// The read-back agrees, with its positive control.
+        Verified = "verified",
+        /// Acknowledged; this target cannot prove it (no positive control, no read-back).
+        NotProvable = "not_provable",
+        /// The read-back disagrees after every permitted repetition.
+        NotEffective = "not_effective",
+        /// It was already so; an undo must not touch it.
+        NoChange = "no_change",
+        /// Done in part.
+        Partial = "partial",
+        /// Refused by the target for good.
+        Failed = "failed",
+        /// Withdrawn before it left.
+        Cancelled = "cancelled",
+        /// Carried over to another case or finding.
+        Superseded = "superseded",
+        /// A person must do it.
+        Manual = "manual",
+        /// The inverse is on its way.
+        Undoing = "undoing",
+        /// The inverse is verified.
+        Undone = "undone",
+        /// The inverse failed: a person must look.
+        UndoFailed = "undo_failed",
+    }
+}
+
+names! {
+    /// What moves an order from state to state.
+    Event {
+        /// Authority: no.
+        Refuse = "refuse",
+        /// Authority: yes, but not armed.
+        Shadow = "shadow",
+        /// A limit or freeze holds it.
+        Hold = "hold",
+        /// Authority: yes after approval.
+        AskApproval = "ask_approval",
+        /// Authority: yes.
+        Permit = "permit",
+        /// A person denied it.
+        Deny = "deny",
+        /// The approval ran out.
+        Expire = "expire",
+        /// Dispatch claimed it.
+        Claim = "claim",
+        /// The target acknowledged.
+        Acknowledge = "acknowledge",
+        /// Time-out, crash, or an answer that proves nothing.
+        LoseSight = "lose_sight",
+        /// The stated delay has passed.
+        TakeEffect = "take_effect",
+        /// The read-back found it done and the control held.
+        Verify = "verify",
+        /// The read-back found it done; the control did not hold, or there is none.
+        CannotProve = "cannot_prove",
+        /// The read-back found it not done: send again if the repeat class permits.
+        Retry = "retry",
+        /// The read-back found it not done and no repetition is permitted.
+        GiveUp = "give_up",
+        /// It was already so.
+        FindUnchanged = "find_unchanged",
+        /// Done in part.
+        FindPartial = "find_partial",
+        /// The target refused for good.
+        Fail = "fail",
+        /// The ground was withdrawn before it left.
+        Cancel = "cancel",
+        /// Another order stands for it.
+        Supersede = "supersede",
+        /// Hand it to a person.
+        HandOver = "hand_over",
+        /// Start the inverse.
+        Undo = "undo",
+        /// The inverse is verified.
+        UndoVerify = "undo_verify",
+        /// The inverse failed.
+        UndoFail = "undo_fail",
+    }
+}
+
+/// An event that does not belong in a state; nothing changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("`{event}` is not possible for an order that is `{state}`")]
+pub struct IllegalEvent {
+    /// The state it is in.
+    pub state: State,
+    /// The event that came.
+    pub event: Event,
+}
+
+impl State {
+    /// The one transition function, used live and on recovery.
+    ///
+    /// # Errors
+    /// [`IllegalEvent`] when the event does not belong in this state.
+    pub fn next(self, event: Event) -> Result<Self, IllegalEvent> {
+        use Event as E;
+        use State as S;
+        let judged = |event| match event {
+            E::Refuse => Some(S::Refused),
+            E::Shadow => Some(S::Shadowed),
+            E::Hold => Some(S::Held),
+            E::AskApproval => Some(S::AwaitingApproval),
+            E::Permit => Some(S::Permitted),
+            E::Cancel => Some(S::Cancelled),
+            E::Supersede => Some(S::Superseded),
+            E::HandOver => Some(S::Manual),
+            _ => None,
+        };
+        let sighted = |event| match event {
+            E::Acknowledge => Some(S::Acknowledged),
+            E::LoseSight => Some(S::Unknown),
+            E::FindUnchanged => Some(S::NoChange),
+            E::FindPartial => Some(S::Partial),
+            E::Verify => Some(S::Verified),
+            E::CannotProve => Some(S::NotProvable),
+            E::Retry => Some(S::Permitted),
+            E::GiveUp => Some(S::NotEffective),
+            E::Fail => Some(S::Failed),
+            E::HandOver => Some(S::Manual),
+            _ => None,
+        };
+        let next = match (self, event) {
+            (S::Planned, event) => judged(event),
+            (S::Refused | S::Shadowed | S::Held, event) => judged(event),
+            (S::AwaitingApproval, E::Deny) => Some(S::Denied),
+            (S::AwaitingApproval, E::Expire) => Some(S::Expired),
+            (S::AwaitingApproval, event) => judged(event),
+            (S::Permitted, E::Claim) => Some(S::Dispatched),
+            (S::Permitted, E::Hold) => Some(S::Held),
+            (S::Permitted, E::Cancel) => Some(S::Cancelled),
+            (S::Permitted, E::Supersede) => Some(S::Superseded),
+            (S::Permitted, E::HandOver) => Some(S::Manual),
+            (S::Permitted, E::LoseSight) => Some(S::Unknown),
+            (S::Dispatched | S::Unknown, event) => sighted(event),
+            (S::Acknowledged, E::TakeEffect) => Some(S::Effective),
+            (S::Acknowledged | S::Effective, E::Acknowledge) => None,
+            (S::Acknowledged | S::Effective, event) => sighted(event),
+            (S::Verified | S::NotProvable | S::Partial, E::Undo) => Some(S::Undoing),
+            (S::NotProvable, E::Verify) => Some(S::Verified),
+            (S::Verified | S::NotProvable, E::GiveUp) => Some(S::NotEffective),
+            (S::NotEffective | S::Failed, E::HandOver) => Some(S::Manual),
+            (S::Undoing, E::UndoVerify) => Some(S::Undone),
+            (S::Undoing, E::UndoFail) => Some(S::UndoFailed),
+            (S::UndoFailed, E::Undo) => Some(S::Undoing),
+            _ => None,
+        };
+        next.ok_or(IllegalEvent { state: self, event })
+    }
+
+    /// True while the step is asked for or carried out: the same step is not ordered again.
+    pub fn stands(self) -> bool {
+        !matches!(self, Self::Cancelled | Self::Superseded | Self::Undone)
+    }
+
+    /// True once nothing more will happen by itself.
+    pub fn is_final(self) -> bool {
+        use State as S;
+        matches!(
+            self,
+            S::Refused
+                | S::Shadowed
+                | S::Denied
+                | S::Expired
+                | S::Verified
+                | S::NotProvable
+                | S::NotEffective
+                | S::NoChange
+                | S::Partial
+                | S::Failed
+                | S::Cancelled
+                | S::Superseded
+                | S::Manual
+                | S::Undone
+                | S::UndoFailed
+        )
+    }
+}
+
+names! {
+    /// May the effecting call be sent again?
+    Repeat {
+        /// Yes: a second call changes nothing more.
+        Safe = "safe",
+        /// Only after a read-back that found the effect absent.
+        AfterReadBack = "after_read_back",
+        /// Never; without a read-back it is done at most once and ends in `manual`.
+        Never = "never",
+    }
+}
+
+/// What a target can do for one action; stated by the target, constant for its configuration.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Capability {
+    /// The action.
+    pub action: Action,
+    /// May the call be repeated?
+    pub repeat: Repeat,
+    /// True when a read-back exists that can tell done from not done.
+    pub reads_back: bool,
+    /// Microseconds from acknowledgement until the effect, as the vendor states it.
+    pub effective_after: i64,
+    /// Microseconds after the effect during which the read-back may still lag.
+    pub read_back_lag: i64,
+    /// Microseconds of quiet that the read-back watches before it says "done".
+    pub quiet: i64,
+    /// True when the inverse exists.
+    pub undoes: bool,
+}
+
+names! {
+    /// One call of dispatch.
+    Verb {
+        /// Read the state before acting: the positive control and the ground of an undo.
+        Probe = "probe",
+        /// The effecting call.
+        Execute = "execute",
+        /// Look whether it is so.
+        ReadBack = "read_back",
+        /// The inverse of the effecting call.
+        Undo = "undo",
+        /// Look whether the inverse is so.
+        ReadBackUndo = "read_back_undo",
+    }
+}
+
+names! {
+    /// Why a target refused or failed; only `throttled` and `transient` are retried.
+    Fault {
+        /// 404 on the subject: wrong tenant or id; never a success.
+        UnknownSubject = "unknown_subject",
+        /// 403: our credential may not.
+        NoPermission = "no_permission",
+        /// 401: our own credential is broken.
+        AuthBroken = "auth_broken",
+        /// 429 or a vendor's way to say so.
+        Throttled = "throttled",
+        /// The account is in a state that does not permit it.
+        Precondition = "precondition",
+        /// This kind of account cannot have it.
+        Unsupported = "unsupported",
+        /// 400: our request was wrong.
+        BadRequest = "bad_request",
+        /// 5xx before anything can have happened, refused connection.
+        Transient = "transient",
+        /// No answer in time, connection lost after sending, garbage: it may have happened.
+        Indeterminate = "indeterminate",
+    }
+}
+
+/// What one call told; never holds secrets or vendor bodies, only digests of them.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "result", rename_all = "snake_case")]
+pub enum Answer {
+    /// Probe: the state before, and whether the positive control says "alive".
+    Before {
+        /// The thing to end or change is seen alive by the same probe that will look for it.
+        alive: bool,
+        /// It is already as wished.
+        already: bool,
+        /// What an undo needs, canonical JSON text without secrets, at most 4 KiB.
+        snapshot: Option<String>,
+    },
+    /// Execute or undo: the target accepted.
+    Accepted {
+        /// It was already so: nothing was changed by us.
+        already: bool,
+    },
+    /// Read-back: what is seen now.
+    Seen {
+        /// The effect is there.
+        done: bool,
+        /// The probe could see a difference at all (permission, audience, list not capped).
+        conclusive: bool,
+    },
+    /// It did not work, or nobody knows.
+    Fault {
+        /// The class.
+        fault: Fault,
+        /// Not before this time; from `Retry-After` and the like, capped at an hour.
+        retry_at: Option<Time>,
+    },
+}
+
+/// What dispatch gives back for one call; an input of the engine.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Outcome {
+    /// The order.
+    pub order: OrderId,
+    /// The call.
+    pub verb: Verb,
+    /// Which attempt of this verb, from 1.
+    pub attempt: u32,
+    /// What it told.
+    pub answer: Answer,
+    /// When the request began to leave; none when it was never sent.
+    pub sent_at: Option<Time>,
+    /// The request in the vendor's words, secrets removed, e.g. `DELETE /api/v1/users/00u1/..`.
+    pub request: String,
+    /// HTTP status, when there was one.
+    pub status: Option<u16>,
+    /// The vendor's id of the request, when there was one, at most 128 characters.
+    pub vendor_request: Option<String>,
+    /// Digest of the answer's body, `sha256:<hex>`, when there was one.
+    pub response: Option<String>,
+    /// One sentence for people, at most 240 characters, no secrets, control characters removed.
+    pub detail: String,
+}
+
+/// One call in the outbox: committed with the step, carried out whatever crashes.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Call {
+    /// The order.
+    pub order: OrderId,
+    /// The call.
+    pub verb: Verb,
+    /// Which attempt of this verb, from 1.
+    pub attempt: u32,
+    /// Not before.
+    pub due: Time,
+    /// The action.
+    pub action: Action,
+    /// What it acts on.
+    pub account: Account,
+    /// From the probe, for the undo and the positive control.
+    pub snapshot: Option<String>,
+    /// When the effecting call was acknowledged; a read-back looks for what is newer.
+    pub acknowledged_at: Option<Time>,
+    /// When the effecting call began to leave.
+    pub sent_at: Option<Time>,
+}
+
+/// A step on its way, as the ledger keeps it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Order {
+    /// See [`OrderId::of`].
+    pub id: OrderId,
+    /// The case that it belongs to now.
+    pub case: CaseId,
+    /// The action.
+    pub action: Action,
+    /// What it acts on.
+    pub on: On,
+    /// Where it stands.
+    pub state: State,
+    /// The findings that asked for it.
+    pub findings: Vec<FindingId>,
+    /// Why it stands there, one sentence.
+    pub reason: String,
+    /// When it was planned.
+    pub planned_at: Time,
+    /// When the state last changed.
+    pub changed_at: Time,
+    /// The time to live of the effect, microseconds; none is for ever.
+    pub ttl: Option<i64>,
+    /// When the effect is taken back.
+    pub undo_at: Option<Time>,
+    /// What the probe saw.
+    pub snapshot: Option<String>,
+    /// The probe's positive control.
+    pub control: Option<bool>,
+    /// How often each verb was sent: probe, execute, read-back, undo, read-back of the undo.
+    pub attempts: [u32; 5],
+    /// When the first effecting request began to leave.
+    pub sent_at: Option<Time>,
+    /// When the target acknowledged.
+    pub acknowledged_at: Option<Time>,
+    /// When the effect was due by the vendor's own statement.
+    pub effective_at: Option<Time>,
+    /// When the read-back agreed.
+    pub verified_at: Option<Time>,
+    /// The happened time of the newest signal that asked, for figures.
+    pub signal_at: Time,
+    /// The receive time of the signal that completed the finding, for figures.
+    pub received_at: Time,
+    /// How many approvals it needs.
+    pub approvals_needed: u32,
+    /// Who approved so far.
+    pub approved_by: Vec<String>,
+    /// When the approval request runs out.
+    pub approval_until: Option<Time>,
+    /// The digest of the policy set that judged it.
+    pub policy: String,
+}
