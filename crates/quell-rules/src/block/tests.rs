@@ -1,0 +1,1 @@
+//! Rules room: tests of `block`.
