@@ -138,7 +138,7 @@ fn ordered(events: &[Event], shape: Shape) -> Spans {
             let Some((start, end)) = pair else { continue };
             if end.saturating_sub(start) <= shape.span {
                 let (low, high) = hull.unwrap_or((event.at.t.0, event.at.t.0));
-                hull = Some((low.min(start), high.max(end)));
+                hull = Some((low.min(start).min(end), high.max(end).max(start)));
             }
         }
         hull

@@ -1,12 +1,18 @@
 //! The engine and its types: every input is an argument, every consequence an effect; no I/O,
-//! clock, randomness, async or logging.
+//! clock, randomness, async or logging. Read the modules in the order below.
 
-pub mod action;
 pub mod id;
-pub mod identity;
 mod name;
-pub mod order;
-pub mod signal;
 pub mod time;
+pub mod signal;
+pub mod identity;
+pub mod directory;
+pub mod resolve;
+pub mod rule;
+pub mod history;
+pub mod correlate;
+pub mod finding;
+pub mod action;
+pub mod order;
 
 pub use name::{UnknownName, nearest};
