@@ -137,6 +137,11 @@ impl Timeline {
         self.counts.get(&rule).copied().unwrap_or_default()
     }
 
+    /// The rules that some entry matches, sorted.
+    pub fn rules(&self) -> impl Iterator<Item = RuleIdx> {
+        self.counts.iter().filter(|(_, count)| **count > 0).map(|(rule, _)| *rule)
+    }
+
     /// Every entry in order of (event time, signal id).
     pub fn entries(&self) -> impl Iterator<Item = &Kept> {
         self.entries.values()

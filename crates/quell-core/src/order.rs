@@ -191,6 +191,8 @@ impl State {
             (S::Permitted, E::Cancel) => Some(S::Cancelled),
             (S::Permitted, E::Supersede) => Some(S::Superseded),
             (S::Permitted, E::HandOver) => Some(S::Manual),
+            (S::Permitted, E::FindUnchanged) => Some(S::NoChange),
+            (S::Permitted, E::Fail) => Some(S::Failed),
             (S::Permitted, E::LoseSight) => Some(S::Unknown),
             (S::Dispatched | S::Unknown, event) => sighted(event),
             (S::Acknowledged, E::TakeEffect) => Some(S::Effective),
@@ -441,4 +443,52 @@ pub struct Order {
     pub approval_until: Option<Time>,
     /// The digest of the policy set that judged it.
     pub policy: String,
+    /// What becomes a permit once people approved.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub pending: Option<crate::authority::Pending>,
+    /// The effecting call that dispatch claimed and whose answer is not known yet.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub claimed: Option<(Verb, u32)>,
+    /// An undo waits until this order is final: sessions end once more before a block is lifted.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub undo_after: Option<OrderId>,
+    /// How often the approval request escalated.
+    #[serde(default)]
+    pub escalations: u32,
+}
+
+impl Order {
+    /// A step that was asked for and not judged yet.
+    pub fn planned(id: OrderId, case: CaseId, action: Action, on: On, at: Time) -> Self {
+        Self {
+            id,
+            case,
+            action,
+            on,
+            state: State::Planned,
+            findings: Vec::new(),
+            reason: "asked for".to_owned(),
+            planned_at: at,
+            changed_at: at,
+            ttl: None,
+            undo_at: None,
+            snapshot: None,
+            control: None,
+            attempts: [0; 5],
+            sent_at: None,
+            acknowledged_at: None,
+            effective_at: None,
+            verified_at: None,
+            signal_at: Time::default(),
+            received_at: Time::default(),
+            approvals_needed: 0,
+            approved_by: Vec::new(),
+            approval_until: None,
+            policy: String::new(),
+            pending: None,
+            claimed: None,
+            undo_after: None,
+            escalations: 0,
+        }
+    }
 }

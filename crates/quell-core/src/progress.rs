@@ -1,0 +1,310 @@
+//! How an order goes on after a call: one pure function from the order, the capability and the
+//! answer to the event and the next call. Used live and after a crash alike.
+
+use crate::order::{Answer, Call, Capability, Event, Fault, On, Order, Repeat, State, Verb};
+use crate::time::{MINUTE, SECOND, Time};
+
+/// What follows from an answer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Next {
+    /// What happens to the order; none leaves its state as it is.
+    pub event: Option<Event>,
+    /// The next call, with its due time.
+    pub call: Option<(Verb, Time)>,
+    /// Why, one sentence.
+    pub reason: String,
+    /// True when people must be paged.
+    pub page: bool,
+}
+
+/// How often the effecting call is sent because a read-back found the effect absent.
+pub const REPEATS_MAX: u32 = 3;
+/// How often a call is tried that is known not to have happened.
+pub const TRIES_MAX: u32 = 60;
+/// How often a read-back is tried before nothing can be proved.
+pub const LOOKS_MAX: u32 = 40;
+
+/// The pause before the n-th attempt: 1 s doubling to 5 min.
+fn pause(attempt: u32) -> i64 {
+    SECOND.saturating_mul(1_i64 << attempt.clamp(0, 9)).min(5 * MINUTE)
+}
+
+/// The place of a verb in [`Order::attempts`].
+pub fn slot(verb: Verb) -> usize {
+    match verb {
+        Verb::Probe => 0,
+        Verb::Execute => 1,
+        Verb::ReadBack => 2,
+        Verb::Undo => 3,
+        Verb::ReadBackUndo => 4,
+    }
+}
+
+/// The attempts of a verb so far.
+pub fn attempts(order: &Order, verb: Verb) -> u32 {
+    order.attempts.get(slot(verb)).copied().unwrap_or_default()
+}
+
+/// The first call of a permitted order.
+pub fn first(capability: Capability) -> Verb {
+    if capability.reads_back { Verb::Probe } else { Verb::Execute }
+}
+
+/// The call as the outbox keeps it; none for entities, which no target acts on.
+pub fn call(order: &Order, verb: Verb, due: Time) -> Option<Call> {
+    let On::Account(account) = &order.on else { return None };
+    Some(Call {
+        order: order.id,
+        verb,
+        attempt: attempts(order, verb).saturating_add(1),
+        due,
+        action: order.action,
+        account: account.clone(),
+        snapshot: order.snapshot.clone(),
+        acknowledged_at: order.acknowledged_at,
+        sent_at: order.sent_at,
+    })
+}
+
+/// What follows from the answer to a call of the order. `order.attempts` already counts it.
+pub fn next(order: &Order, capability: Capability, verb: Verb, answer: &Answer, at: Time) -> Next {
+    let step = Step { order, capability, at };
+    match verb {
+        Verb::Probe => step.after_probe(answer),
+        Verb::Execute => step.after_execute(answer),
+        Verb::ReadBack => step.after_read_back(answer),
+        Verb::Undo => step.after_undo(answer),
+        Verb::ReadBackUndo => step.after_read_back_undo(answer),
+    }
+}
+
+struct Step<'a> {
+    order: &'a Order,
+    capability: Capability,
+    at: Time,
+}
+
+fn done(event: Event, reason: &str) -> Next {
+    Next { event: Some(event), call: None, reason: reason.to_owned(), page: false }
+}
+
+fn alarm(event: Event, reason: String) -> Next {
+    Next { event: Some(event), call: None, reason, page: true }
+}
+
+impl Step<'_> {
+    fn later(&self, verb: Verb, retry_at: Option<Time>) -> Time {
+        let pause = self.at.plus(pause(attempts(self.order, verb)));
+        retry_at.map_or(pause, |t| t.max(self.at.plus(SECOND)))
+    }
+
+    fn go(&self, event: Option<Event>, verb: Verb, due: Time, reason: &str) -> Next {
+        Next { event, call: Some((verb, due)), reason: reason.to_owned(), page: false }
+    }
+
+    fn after_probe(&self, answer: &Answer) -> Next {
+        let tries = attempts(self.order, Verb::Probe);
+        match answer {
+            Answer::Before { already: true, .. } => {
+                done(Event::FindUnchanged, "it was already so before the act")
+            }
+            Answer::Before { .. } => self.go(None, Verb::Execute, self.at, "the state is known"),
+            Answer::Fault { fault: Fault::UnknownSubject, .. } => {
+                alarm(Event::Fail, "the target does not know this account".to_owned())
+            }
+            Answer::Fault { fault: Fault::Unsupported | Fault::Precondition, .. } => {
+                alarm(Event::Fail, "the target does not do this to this account".to_owned())
+            }
+            Answer::Fault { fault: Fault::AuthBroken, .. } => {
+                alarm(Event::Fail, "the target does not accept our credential".to_owned())
+            }
+            Answer::Fault { retry_at, fault }
+                if tries < 3 && matches!(fault, Fault::Throttled | Fault::Transient) =>
+            {
+                let due = self.later(Verb::Probe, *retry_at);
+                self.go(None, Verb::Probe, due, "the target could not be asked; again later")
+            }
+            // Acting matters more than proving: without the control nothing is called verified.
+            _ => self.go(None, Verb::Execute, self.at, "the state before is not known"),
+        }
+    }
+
+    fn after_execute(&self, answer: &Answer) -> Next {
+        match answer {
+            Answer::Accepted { already: true } => {
+                done(Event::FindUnchanged, "the target says that it was already so")
+            }
+            Answer::Accepted { already: false } => self.acknowledged(),
+            Answer::Fault { fault: Fault::Throttled | Fault::Transient, retry_at } => {
+                if attempts(self.order, Verb::Execute) >= TRIES_MAX {
+                    return alarm(Event::Fail, format!("not accepted in {TRIES_MAX} attempts"));
+                }
+                let due = self.later(Verb::Execute, *retry_at);
+                self.go(Some(Event::Retry), Verb::Execute, due, "it did not happen; again later")
+            }
+            Answer::Fault { fault: Fault::Indeterminate, .. }
+            | Answer::Before { .. }
+            | Answer::Seen { .. } => self.lost_sight(),
+            Answer::Fault { fault, .. } => {
+                alarm(Event::Fail, format!("the target refused for good: {fault}"))
+            }
+        }
+    }
+
+    fn acknowledged(&self) -> Next {
+        if self.capability.reads_back {
+            let due = self.at.plus(self.capability.effective_after);
+            let event = Some(Event::Acknowledge);
+            return self.go(event, Verb::ReadBack, due, "the target accepted");
+        }
+        match self.capability.repeat {
+            Repeat::Never => alarm(
+                Event::HandOver,
+                "accepted once; nothing can be read back, so a person must look".to_owned(),
+            ),
+            _ => done(Event::CannotProve, "accepted; this target cannot be read back"),
+        }
+    }
+
+    fn lost_sight(&self) -> Next {
+        let lost = Some(Event::LoseSight);
+        if self.capability.reads_back {
+            let due = self.at.plus(self.capability.effective_after.min(SECOND));
+            return self.go(lost, Verb::ReadBack, due, "no proof either way: read back first");
+        }
+        match self.capability.repeat {
+            Repeat::Safe if attempts(self.order, Verb::Execute) < TRIES_MAX => {
+                let due = self.later(Verb::Execute, None);
+                self.go(lost, Verb::Execute, due, "no proof either way; the call is safe to repeat")
+            }
+            _ => alarm(
+                Event::HandOver,
+                "no proof either way and the call must not be repeated".to_owned(),
+            ),
+        }
+    }
+
+    fn after_read_back(&self, answer: &Answer) -> Next {
+        let looks = attempts(self.order, Verb::ReadBack);
+        let sent = self.order.acknowledged_at.or(self.order.sent_at).unwrap_or(self.at);
+        let patience = self.capability.effective_after
+            + self.capability.read_back_lag
+            + self.capability.quiet;
+        let in_time = self.at.since(sent) < patience && looks < LOOKS_MAX;
+        match answer {
+            Answer::Seen { done: true, conclusive: true } if self.order.control == Some(true) => {
+                done(Event::Verify, "the read-back agrees, and it saw the state before")
+            }
+            Answer::Seen { done: true, .. } => done(
+                Event::CannotProve,
+                "the read-back agrees, but the same probe did not see it alive before",
+            ),
+            Answer::Seen { .. } if in_time => {
+                let pause = (self.capability.read_back_lag / 8).clamp(SECOND / 20, 10 * SECOND);
+                let due = self.at.plus(pause);
+                self.go(None, Verb::ReadBack, due, "not seen yet; within the stated lag")
+            }
+            Answer::Seen { done: false, conclusive: true } => self.repeat_or_give_up(),
+            Answer::Seen { .. } => self.cannot_tell(),
+            Answer::Fault { fault: Fault::Throttled | Fault::Transient, retry_at }
+                if looks < LOOKS_MAX =>
+            {
+                let due = self.later(Verb::ReadBack, *retry_at);
+                self.go(None, Verb::ReadBack, due, "the target could not be asked; again later")
+            }
+            Answer::Fault { fault: Fault::Indeterminate, .. } if looks < LOOKS_MAX => {
+                let due = self.later(Verb::ReadBack, None);
+                self.go(None, Verb::ReadBack, due, "no answer to the read-back; again later")
+            }
+            _ => self.cannot_tell(),
+        }
+    }
+
+    fn repeat_or_give_up(&self) -> Next {
+        let sent = attempts(self.order, Verb::Execute);
+        let may = matches!(self.capability.repeat, Repeat::Safe | Repeat::AfterReadBack);
+        if may && sent < REPEATS_MAX {
+            let why = "the read-back found it not done: sent again";
+            return self.go(Some(Event::Retry), Verb::Execute, self.at, why);
+        }
+        alarm(Event::GiveUp, format!("the read-back found it not done after {sent} calls"))
+    }
+
+    /// The read-back cannot tell done from not done.
+    fn cannot_tell(&self) -> Next {
+        if self.order.acknowledged_at.is_some() {
+            return done(Event::CannotProve, "accepted; the read-back cannot tell");
+        }
+        if self.capability.repeat == Repeat::Safe
+            && attempts(self.order, Verb::Execute) < REPEATS_MAX
+        {
+            let why = "nothing can be proved; the call is safe to repeat";
+            return self.go(Some(Event::Retry), Verb::Execute, self.at, why);
+        }
+        alarm(Event::HandOver, "nobody can tell whether it happened".to_owned())
+    }
+
+    fn after_undo(&self, answer: &Answer) -> Next {
+        let tries = attempts(self.order, Verb::Undo);
+        match answer {
+            Answer::Accepted { .. } if self.capability.reads_back => {
+                let due = self.at.plus(self.capability.effective_after);
+                self.go(None, Verb::ReadBackUndo, due, "the target accepted the inverse")
+            }
+            Answer::Accepted { .. } => done(Event::UndoVerify, "the target accepted the inverse"),
+            Answer::Fault { fault: Fault::Throttled | Fault::Transient, retry_at }
+                if tries < TRIES_MAX =>
+            {
+                let due = self.later(Verb::Undo, *retry_at);
+                self.go(None, Verb::Undo, due, "the inverse did not happen; again later")
+            }
+            Answer::Fault { fault: Fault::Indeterminate, .. } if self.capability.reads_back => {
+                let why = "no proof either way: read back first";
+                self.go(None, Verb::ReadBackUndo, self.at.plus(SECOND), why)
+            }
+            _ => alarm(Event::UndoFail, "the inverse failed".to_owned()),
+        }
+    }
+
+    fn after_read_back_undo(&self, answer: &Answer) -> Next {
+        let looks = attempts(self.order, Verb::ReadBackUndo);
+        match answer {
+            Answer::Seen { done: true, .. } => {
+                done(Event::UndoVerify, "the read-back finds access restored")
+            }
+            Answer::Seen { done: false, conclusive: true }
+                if looks >= 3 && attempts(self.order, Verb::Undo) < REPEATS_MAX =>
+            {
+                self.go(None, Verb::Undo, self.at, "the read-back found no change: sent again")
+            }
+            _ if looks < LOOKS_MAX => {
+                let due = self.later(Verb::ReadBackUndo, None);
+                self.go(None, Verb::ReadBackUndo, due, "not seen yet; again later")
+            }
+            _ => alarm(Event::UndoFail, "the inverse cannot be proved".to_owned()),
+        }
+    }
+}
+
+/// The answer that stands for a call whose answer was lost in a crash.
+pub fn lost() -> Answer {
+    Answer::Fault { fault: Fault::Indeterminate, retry_at: None }
+}
+
+/// True for calls that change something at the target: only these are claimed.
+pub fn is_effecting(verb: Verb) -> bool {
+    matches!(verb, Verb::Execute | Verb::Undo)
+}
+
+/// True when an order in this state may be waiting for a call of this verb.
+pub fn expects(state: State, verb: Verb) -> bool {
+    use State as S;
+    match verb {
+        Verb::Probe => matches!(state, S::Permitted),
+        Verb::Execute => matches!(state, S::Permitted | S::Dispatched | S::Unknown),
+        Verb::ReadBack => {
+            matches!(state, S::Dispatched | S::Acknowledged | S::Effective | S::Unknown)
+        }
+        Verb::Undo | Verb::ReadBackUndo => matches!(state, S::Undoing),
+    }
+}
