@@ -30,6 +30,8 @@ pub(crate) struct Block {
     pub(crate) compiled: CompiledRule,
     pub(crate) detections: Detections,
     pub(crate) literals: Vec<Literal>,
+    /// How many regular expressions and values with wildcards it has.
+    pub(crate) regexes: usize,
 }
 
 /// A plain text that a field is compared with, for checks against lists that others own.
@@ -54,7 +56,7 @@ impl Block {
         }
         let (compiled, detections) =
             build(value, dialect).map_err(|refusal| vec![refusal.problem(path)])?;
-        Ok(Self { compiled, detections, literals: check.literals })
+        Ok(Self { compiled, detections, literals: check.literals, regexes: check.regexes })
     }
 
     /// Whether the event satisfies a condition of the block.

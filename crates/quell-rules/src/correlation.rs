@@ -140,7 +140,7 @@ fn timespan(body: &Reader<'_>, problems: &mut Vec<Problem>) -> Option<i64> {
         .and_then(|seconds| seconds.checked_mul(1_000_000))
         .filter(|span| (1..=MAX_TIMESPAN_US).contains(span));
     if microseconds.is_none() {
-        let fault = Fault::Timespan(shown.chars().take(100).collect());
+        let fault = Fault::Timespan(shown);
         problems.push(body.problem(key, fault, help));
     }
     microseconds

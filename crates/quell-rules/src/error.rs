@@ -17,7 +17,8 @@ pub struct RuleError {
 
 impl RuleError {
     pub(crate) fn new(file: &str, line: u32, fault: Fault, help: impl Into<String>) -> Self {
-        Self { file: file.to_owned(), line, fault, help: help.into() }
+        let help = tidy(&help.into());
+        Self { file: file.to_owned(), line, fault: fault.tidied(), help }
     }
 
     /// The file's name as the caller gave it.
@@ -52,7 +53,7 @@ pub struct Problem {
 impl Problem {
     pub(crate) fn new(path: &[&str], fault: Fault, help: impl Into<String>) -> Self {
         let path = path.iter().map(|segment| (*segment).to_owned()).collect();
-        Self { path, fault, help: help.into() }
+        Self { path, fault: fault.tidied(), help: tidy(&help.into()) }
     }
 
     /// The keys that lead to the place, from the outermost.
@@ -191,6 +192,73 @@ pub enum Fault {
     Sigma(String),
 }
 
+impl Fault {
+    /// The fault with the user's words fit to be shown in one line.
+    pub(crate) fn tidied(mut self) -> Self {
+        for text in self.texts() {
+            *text = tidy(text);
+        }
+        self
+    }
+
+    fn texts(&mut self) -> Vec<&mut String> {
+        match self {
+            Self::OverLimit { .. } | Self::MissingKey(_) | Self::UnsupportedDocument(_) => vec![],
+            Self::Yaml(text)
+            | Self::UnknownKey(text)
+            | Self::NoEffect(text)
+            | Self::UnknownField(text)
+            | Self::UnknownModifier(text)
+            | Self::UnsupportedModifier(text)
+            | Self::Keywords(text)
+            | Self::UnknownSelection(text)
+            | Self::UnusedSelection(text)
+            | Self::UnknownRule(text)
+            | Self::BrokenRule(text)
+            | Self::Cycle(text)
+            | Self::UnsupportedCorrelation(text)
+            | Self::Timespan(text)
+            | Self::SubjectNotGrouped(text)
+            | Self::Sigma(text)
+            | Self::UnknownValue { value: text, .. } => vec![text],
+            Self::WrongValue { key: one, expected: other }
+            | Self::Unmatchable { key: one, why: other }
+            | Self::Condition { condition: one, why: other }
+            | Self::DuplicateId { id: one, file: other, .. }
+            | Self::DuplicateName { name: one, file: other, .. } => vec![one, other],
+        }
+    }
+}
+
+/// A text of bounded length with every character escaped that is no visible part of a line: control
+/// characters, breaks of lines and paragraphs, and those that turn or hide what stands around them.
+fn tidy(text: &str) -> String {
+    let mut tidied = String::with_capacity(text.len());
+    for (count, c) in text.chars().enumerate() {
+        if count == SHOWN_CHARS_MAX {
+            tidied.push_str("...");
+            break;
+        }
+        let hides = matches!(
+            c,
+            '\u{61c}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{feff}'
+        );
+        if c.is_control() || hides {
+            tidied.extend(c.escape_unicode());
+        } else {
+            tidied.push(c);
+        }
+    }
+    tidied
+}
+
+/// Characters of one text in an error; the longest remedy of our own, a list of names, is shorter.
+const SHOWN_CHARS_MAX: usize = 400;
+
 /// A remedy that names the nearest known word, else the whole list.
 pub(crate) fn did_you_mean<'k>(
     word: &str,
@@ -201,4 +269,20 @@ pub(crate) fn did_you_mean<'k>(
     }
     let listed: Vec<String> = known.into_iter().map(|name| format!("`{name}`")).collect();
     format!("use one of {}", listed.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use super::{Fault, RuleError};
+
+    #[test]
+    fn words_of_the_user_stay_in_one_line() {
+        let long = "x".repeat(500);
+        let error =
+            RuleError::new("a.yml", 3, Fault::UnknownKey("a\n\u{202e}b`é".to_owned()), long);
+        expect![[r"a.yml:3: unknown key `a\u{a}\u{202e}b`é`"]].assert_eq(&error.to_string());
+        assert_eq!(error.help().len(), 403);
+    }
 }

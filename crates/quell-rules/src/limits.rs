@@ -15,14 +15,21 @@ pub const MAX_NODES: usize = 32 * 1024;
 pub const MAX_FILES: usize = 1024;
 /// Rules in one rule set.
 pub const MAX_RULES: usize = 4096;
+/// `[` and `{` in one document, wherever they stand: the YAML reader's time grows with the square of
+/// the nesting, which is not known before it has read the text.
+pub const MAX_OPENINGS: usize = 8 * 1024;
+/// Errors that are told of one document.
+pub const MAX_PROBLEMS: usize = 50;
 /// Bytes of one value that a selection compares with.
 pub const MAX_PATTERN_BYTES: usize = 1024;
 /// Wildcards (`*`, `?`) in one value.
 pub const MAX_WILDCARDS: usize = 16;
 /// Bytes of one compiled regular expression.
-pub const MAX_REGEX_BYTES: usize = 256 * 1024;
+pub const MAX_REGEX_BYTES: usize = 1024 * 1024;
 /// Regular expressions and values with wildcards in one rule.
 pub const MAX_REGEXES: usize = 64;
+/// Regular expressions and values with wildcards in one rule set, or in one set of selections.
+pub const MAX_SET_REGEXES: usize = 1024;
 /// Values under one field of a selection.
 pub const MAX_VALUES: usize = 1024;
 /// Bytes of one `condition`.

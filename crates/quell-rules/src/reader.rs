@@ -64,8 +64,7 @@ impl<'v> Reader<'v> {
     pub(crate) fn only(&self, known: &[&'static str], problems: &mut Vec<Problem>) {
         for key in self.map.keys().filter(|key| !known.contains(&key.as_str())) {
             let help = did_you_mean(key, known.iter().copied());
-            let shown = key.chars().take(100).collect();
-            problems.push(self.problem(key, Fault::UnknownKey(shown), help));
+            problems.push(self.problem(key, Fault::UnknownKey(key.clone()), help));
         }
     }
 
@@ -113,7 +112,7 @@ impl<'v> Reader<'v> {
         value: &str,
         known: &[&'static str],
     ) -> Problem {
-        let fault = Fault::UnknownValue { what: key, value: value.chars().take(100).collect() };
+        let fault = Fault::UnknownValue { what: key, value: value.to_owned() };
         self.problem(key, fault, did_you_mean(value, known.iter().copied()))
     }
 

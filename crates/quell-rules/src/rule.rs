@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::block::{Block, Dialect, Literal};
+use crate::block::{Block, Dialect};
 use crate::canon;
 use crate::correlation::{self, Correlation, Wish};
 use crate::error::{Fault, Problem, did_you_mean};
@@ -14,6 +14,7 @@ use crate::narrow;
 use crate::quell::{self, Bearer, QuellBlock};
 use crate::reader::Reader;
 use crate::vocab::Category;
+use crate::yaml::Source;
 
 /// What every rule says about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,8 +56,7 @@ pub struct Detection {
     /// `None` where the rule can match signals of any kind.
     pub kinds: Option<Vec<String>>,
     pub(crate) block: Arc<Block>,
-    /// The plain texts that fields are compared with, each with its line.
-    pub(crate) literals: Vec<(Literal, u32)>,
+    pub(crate) source: Arc<Source>,
 }
 
 impl Detection {
@@ -64,15 +64,12 @@ impl Detection {
         meta: Meta,
         quell: QuellBlock,
         category: Category,
-        mut block: Box<Block>,
-        line_of: impl Fn(&[String]) -> u32,
+        block: Box<Block>,
+        source: Arc<Source>,
     ) -> Self {
         let kinds = narrow::required_values(&block.detections, "kind");
         let kinds = kinds.map(|kinds| kinds.into_iter().collect());
-        let literals = std::mem::take(&mut block.literals);
-        let literals =
-            literals.into_iter().map(|literal| (literal.clone(), line_of(&literal.path))).collect();
-        Self { meta, quell, category, kinds, block: Arc::from(block), literals }
+        Self { meta, quell, category, kinds, block: Arc::from(block), source }
     }
 }
 
@@ -121,6 +118,16 @@ pub(crate) struct Draft {
 pub(crate) enum Body {
     Detection { category: Category, block: Box<Block> },
     Correlation(Wish),
+}
+
+impl Draft {
+    /// How many regular expressions and values with wildcards the rule has.
+    pub(crate) fn regexes(&self) -> usize {
+        match &self.body {
+            Body::Detection { block, .. } => block.regexes,
+            Body::Correlation(_) => 0,
+        }
+    }
 }
 
 /// Reads one document into a rule; `file` and `line` are where it stands.

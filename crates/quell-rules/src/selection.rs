@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::block::{Block, Dialect};
 use crate::error::{Fault, Problem};
-use crate::limits::{MAX_NESTING, MAX_SELECTIONS};
+use crate::limits::{MAX_NESTING, MAX_PROBLEMS, MAX_SELECTIONS, MAX_SET_REGEXES};
 use crate::narrow;
 
 /// Compiled `detection` blocks, each known by its place in the list.
@@ -39,7 +39,7 @@ impl SelectionSet {
     /// Checks and compiles a list of blocks.
     ///
     /// # Errors
-    /// Every problem of every block; there is no set with only some of its blocks.
+    /// The problems of every block, at most [`crate::limits::MAX_PROBLEMS`] of each; there is no set with only some of its blocks.
     pub fn parse(blocks: &[&Value]) -> Result<Self, Vec<SelectionError>> {
         let mut set = Self::default();
         let mut errors = Vec::new();
@@ -50,16 +50,27 @@ impl SelectionSet {
         if blocks.len() > MAX_SELECTIONS {
             return Err(vec![over(0, "the number of blocks", MAX_SELECTIONS)]);
         }
+        let mut regexes = 0;
         for (place, value) in blocks.iter().enumerate() {
             if !is_flatter_than(value, MAX_NESTING) {
                 errors.push(over(place, "the nesting of the block", MAX_NESTING));
                 continue;
             }
             match Block::compile(value, Dialect::Record, &[]) {
-                Ok(block) => set.blocks.push(block),
+                Ok(block) if regexes + block.regexes > MAX_SET_REGEXES => {
+                    errors.push(over(
+                        place,
+                        "the number of patterns in all blocks",
+                        MAX_SET_REGEXES,
+                    ));
+                }
+                Ok(block) => {
+                    regexes += block.regexes;
+                    set.blocks.push(block);
+                }
                 Err(problems) => {
                     let at = |problem| SelectionError { block: place, problem };
-                    errors.extend(problems.into_iter().map(at));
+                    errors.extend(problems.into_iter().take(MAX_PROBLEMS).map(at));
                 }
             }
         }

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::correlation::Correlation;
 use crate::error::{Fault, RuleError, did_you_mean};
-use crate::limits::{MAX_FILES, MAX_RULES};
+use crate::limits::{MAX_FILES, MAX_PROBLEMS, MAX_RULES, MAX_SET_REGEXES};
 use crate::rule::{self, Detection, Draft, Rule};
 use crate::yaml::{self, Document};
 
@@ -54,22 +54,23 @@ impl RuleSet {
     /// Reads rules from `files`, pairs of a name for messages and a YAML text.
     ///
     /// Returns the rules without any error and all errors, both in an order that does not depend on
-    /// the order of the files. A caller that acts on rules refuses the set when there is any error:
+    /// the order of the files; of one document at most [`crate::limits::MAX_PROBLEMS`] errors are
+    /// told. A caller that acts on rules refuses the set when there is any error:
     /// the good part is for showing and checking only.
     pub fn parse(files: &[(&str, &str)]) -> (Self, Vec<RuleError>) {
         let mut sorted = files.to_vec();
         sorted.sort_unstable();
-        let mut errors = Vec::new();
-        let mut read = Vec::new();
-        let mut broken = BTreeSet::new();
+        let mut reading = Reading::default();
         for (number, (file, text)) in sorted.into_iter().enumerate() {
             if number == MAX_FILES {
                 let fault = Fault::OverLimit { what: "the number of files", max: MAX_FILES };
-                errors.push(RuleError::new(file, 1, fault, "put several rules into one file"));
+                let help = "put several rules into one file";
+                reading.errors.push(RuleError::new(file, 1, fault, help));
                 break;
             }
-            read_file(file, text, &mut read, &mut broken, &mut errors);
+            reading.file(file, text);
         }
+        let Reading { read, mut broken, mut errors, .. } = reading;
         let read = link::unique(read, &mut broken, &mut errors);
         let set = Self::of(link::resolve(read, &broken, &mut errors));
         errors.sort();
@@ -185,20 +186,18 @@ impl RuleSet {
     /// rule compares without regard to case, so the check does too; values with wildcards and
     /// values of modifiers such as `contains` are not checked.
     pub fn unknown_values(&self, field: &str, known: &[&str]) -> Vec<RuleError> {
+        let is_known = |value: &str| known.iter().any(|name| name.eq_ignore_ascii_case(value));
         let mut errors = Vec::new();
         for (_, detection) in self.detections() {
-            for (literal, line) in &detection.literals {
-                let is_known =
-                    || known.iter().any(|name| name.eq_ignore_ascii_case(&literal.value));
-                if literal.field == field && !is_known() {
-                    errors.push(RuleError::new(
-                        &detection.meta.file,
-                        *line,
-                        Fault::UnknownValue { what: "value", value: literal.value.clone() },
-                        did_you_mean(&literal.value, known.iter().copied()),
-                    ));
-                }
-            }
+            let literals = detection.block.literals.iter();
+            let unknown = literals.filter(|literal| literal.field == field);
+            let unknown = unknown.filter(|literal| !is_known(&literal.value));
+            errors.extend(unknown.take(MAX_PROBLEMS).map(|literal| {
+                let line = detection.source.line_of(&literal.path);
+                let fault = Fault::UnknownValue { what: "value", value: literal.value.clone() };
+                let help = did_you_mean(&literal.value, known.iter().copied());
+                RuleError::new(&detection.meta.file, line, fault, help)
+            }));
         }
         errors.sort();
         errors.dedup();
@@ -206,33 +205,52 @@ impl RuleSet {
     }
 }
 
-fn read_file(
-    file: &str,
-    text: &str,
-    read: &mut Vec<Read>,
-    broken: &mut BTreeSet<String>,
-    errors: &mut Vec<RuleError>,
-) {
-    for document in yaml::documents(text) {
-        let document = match document {
-            Ok(document) => document,
-            Err(error) => {
-                errors.push(RuleError::new(file, error.line, error.fault, error.help));
-                continue;
+/// What has been read so far.
+#[derive(Default)]
+struct Reading {
+    read: Vec<Read>,
+    /// Ids and names of documents that are no rules for their errors.
+    broken: BTreeSet<String>,
+    errors: Vec<RuleError>,
+    regexes: usize,
+}
+
+impl Reading {
+    fn file(&mut self, file: &str, text: &str) {
+        for document in yaml::documents(text) {
+            match document {
+                Ok(document) => self.document(file, document),
+                Err(error) => {
+                    self.errors.push(RuleError::new(file, error.line, error.fault, error.help));
+                }
             }
+        }
+    }
+
+    fn document(&mut self, file: &str, document: Document) {
+        let mut refuse = |line: u32, fault: Fault, help: String| {
+            self.broken.extend(references_of(document.value()));
+            self.errors.push(RuleError::new(file, line, fault, help));
         };
+        let over = |what, max| Fault::OverLimit { what, max };
         match rule::read(document.value(), file, document.line()) {
-            Ok(_) if read.len() == MAX_RULES => {
-                let fault = Fault::OverLimit { what: "the number of rules", max: MAX_RULES };
-                errors.push(RuleError::new(file, document.line(), fault, "remove some"));
+            Ok(_) if self.read.len() == MAX_RULES => {
+                let fault = over("the number of rules", MAX_RULES);
+                refuse(document.line(), fault, "remove some".to_owned());
             }
-            Ok(draft) => read.push(Read { draft, document }),
+            Ok(draft) if self.regexes + draft.regexes() > MAX_SET_REGEXES => {
+                let fault = over("the number of patterns in all rules", MAX_SET_REGEXES);
+                refuse(document.line(), fault, "use `|contains` or plain values".to_owned());
+            }
+            Ok(draft) => {
+                self.regexes += draft.regexes();
+                self.read.push(Read { draft, document });
+            }
             Err(problems) => {
-                broken.extend(references_of(document.value()));
-                errors.extend(problems.into_iter().map(|problem| {
+                for problem in problems.into_iter().take(MAX_PROBLEMS) {
                     let line = document.line_of(&problem.path);
-                    RuleError::new(file, line, problem.fault, problem.help)
-                }));
+                    refuse(line, problem.fault, problem.help);
+                }
             }
         }
     }

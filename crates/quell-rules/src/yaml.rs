@@ -4,19 +4,33 @@
 mod locate;
 mod value;
 
+use std::sync::Arc;
+
 use serde::de::DeserializeSeed as _;
 use serde_json::Value;
 
 use crate::error::Fault;
-use crate::limits::{MAX_DOCUMENTS, MAX_FILE_BYTES};
+use crate::limits::{MAX_DOCUMENTS, MAX_FILE_BYTES, MAX_OPENINGS};
 use value::{Budget, Seed};
 
 /// One document of a YAML text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Document {
     value: Value,
+    source: Arc<Source>,
+}
+
+/// The text of a document, kept to tell lines when there is something to tell.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Source {
     text: String,
     line: u32,
+}
+
+impl Source {
+    pub(crate) fn line_of<S: AsRef<str>>(&self, path: &[S]) -> u32 {
+        self.line.saturating_add(locate::line_of(&self.text, path))
+    }
 }
 
 /// Why a document of a YAML text could not be read.
@@ -46,8 +60,11 @@ impl Document {
     /// The last segment may also be an item of a list. Where a segment cannot be found, the line of
     /// the one before it is the answer; the answer is a help for people, nothing depends on it.
     pub fn line_of<S: AsRef<str>>(&self, path: &[S]) -> u32 {
-        let within = locate::line_of(&self.text, path);
-        self.line.saturating_add(within)
+        self.source.line_of(path)
+    }
+
+    pub(crate) fn source(&self) -> Arc<Source> {
+        Arc::clone(&self.source)
     }
 }
 
@@ -57,7 +74,7 @@ impl Document {
 /// error in its place and does not hide the others.
 ///
 /// Caps: [`crate::limits::MAX_FILE_BYTES`], [`crate::limits::MAX_DOCUMENTS`],
-/// [`crate::limits::MAX_NESTING`], [`crate::limits::MAX_NODES`].
+/// [`crate::limits::MAX_NESTING`], [`crate::limits::MAX_NODES`], [`crate::limits::MAX_OPENINGS`].
 pub fn documents(text: &str) -> Vec<Result<Document, YamlError>> {
     if text.len() > MAX_FILE_BYTES {
         let fault = Fault::OverLimit { what: "the size of the file in bytes", max: MAX_FILE_BYTES };
@@ -110,33 +127,40 @@ fn is_blank(chunk: &str) -> bool {
 }
 
 fn document(line: u32, chunk: &str) -> Result<Document, YamlError> {
+    if chunk.bytes().filter(|byte| matches!(byte, b'[' | b'{')).count() > MAX_OPENINGS {
+        let what = "the number of `[` and `{` in the document";
+        let help = "write lists and mappings in lines, or split the document".to_owned();
+        return Err(YamlError { line, fault: Fault::OverLimit { what, max: MAX_OPENINGS }, help });
+    }
     let budget = Budget::default();
     let mut readers = yaml_serde::Deserializer::from_str(chunk);
     let value = match readers.next() {
         None => Value::Null,
         Some(reader) => Seed::root(&budget)
             .deserialize(reader)
-            .map_err(|error| yaml_error(line, &error, &budget))?,
+            .map_err(|error| yaml_error(line, chunk, &error, &budget))?,
     };
     if readers.next().is_some() {
         let fault = Fault::Yaml("a second document without a line `---` before it".to_owned());
         let help = "start each document with a line `---`".to_owned();
         return Err(YamlError { line, fault, help });
     }
-    Ok(Document { value, text: chunk.to_owned(), line })
+    Ok(Document { value, source: Arc::new(Source { text: chunk.to_owned(), line }) })
 }
 
-fn yaml_error(line: u32, error: &yaml_serde::Error, budget: &Budget) -> YamlError {
+fn yaml_error(line: u32, chunk: &str, error: &yaml_serde::Error, budget: &Budget) -> YamlError {
+    // the reader may point behind the last line, and counts breaks that editors do not
     let within = error.location().map_or(1, |location| location.line());
+    let within = within.min(chunk.lines().count());
     let line = line.saturating_add(u32::try_from(within.saturating_sub(1)).unwrap_or(0));
     if let Some((fault, help)) = budget.fault.take() {
-        return YamlError { line, fault, help: help.to_owned() };
+        return YamlError { line, fault: fault.tidied(), help: help.to_owned() };
     }
     // the library appends the place within the document, which is not the place in the file
     let text = error.to_string();
     let text = text.split(" at line ").next().unwrap_or_default();
-    let fault = Fault::Yaml(text.chars().filter(|c| !c.is_control()).take(200).collect());
-    YamlError { line, fault, help: "check indentation and quotes".to_owned() }
+    let fault = Fault::Yaml(text.to_owned());
+    YamlError { line, fault: fault.tidied(), help: "check indentation and quotes".to_owned() }
 }
 
 #[cfg(test)]

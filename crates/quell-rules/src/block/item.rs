@@ -105,8 +105,7 @@ impl Check {
             }
             None => did_you_mean(field, FIELDS.iter().copied()),
         };
-        let field = field.chars().take(MAX_NAME_BYTES).collect();
-        self.problem(path, Fault::UnknownField(field), help);
+        self.problem(path, Fault::UnknownField(field.to_owned()), help);
     }
 
     fn modifiers(&mut self, modifiers: &[&str], path: &[&str]) {
@@ -114,7 +113,7 @@ impl Check {
             if MODIFIERS.contains(modifier) {
                 continue;
             }
-            let shown = modifier.chars().take(MAX_NAME_BYTES).collect();
+            let shown = (*modifier).to_owned();
             if Modifier::from_str(modifier).is_ok() {
                 let listed = MODIFIERS.join("`, `");
                 let help = format!("use one of `{listed}`");
@@ -202,7 +201,7 @@ impl Check {
             Ok(_) => {}
             Err(regex::Error::CompiledTooBig(_)) => {
                 let fault = over("the compiled size of the pattern in bytes", MAX_REGEX_BYTES);
-                self.problem(path, fault, "use smaller counts, or `[0-9]` in place of `\\d`");
+                self.problem(path, fault, "use smaller counts, or `[a-z0-9]` in place of `\\w`");
             }
             Err(error) => {
                 let text = error.to_string();

@@ -14,7 +14,9 @@ pub(super) fn unique(
     broken: &mut BTreeSet<String>,
     errors: &mut Vec<RuleError>,
 ) -> Vec<Read> {
-    let ids: BTreeSet<String> = read.iter().map(|read| read.draft.meta.id.clone()).collect();
+    let place = |read: &Read| (read.draft.meta.file.clone(), read.draft.meta.line);
+    let ids: BTreeMap<String, (String, u32)> =
+        read.iter().map(|read| (read.draft.meta.id.clone(), place(read))).collect();
     let mut taken: BTreeMap<String, (String, u32)> = BTreeMap::new();
     let mut kept: Vec<Read> = Vec::new();
     for read in read {
@@ -32,12 +34,8 @@ pub(super) fn unique(
             continue;
         }
         if let Some(name) = &meta.name {
-            let own = *name == meta.id;
-            let clash = taken
-                .get(name)
-                .cloned()
-                .or_else(|| (!own && ids.contains(name)).then(|| here.clone()));
-            if let Some((file, line)) = clash.filter(|_| !own) {
+            let clash = taken.get(name).or_else(|| ids.get(name).filter(|_| *name != meta.id));
+            if let Some((file, line)) = clash.cloned() {
                 let fault = Fault::DuplicateName { name: name.clone(), file, line };
                 refuse("name", fault, "give the rule another name");
                 continue;
@@ -100,8 +98,8 @@ fn finish(
     let Read { draft, document } = read;
     let rule = match draft.body {
         Body::Detection { category, block } => {
-            let line_of = |path: &[String]| document.line_of(path);
-            Rule::Detection(Detection::new(draft.meta, draft.quell, category, block, line_of))
+            let source = document.source();
+            Rule::Detection(Detection::new(draft.meta, draft.quell, category, block, source))
         }
         Body::Correlation(wish) => {
             let members = edges.iter().zip(&wish.rules).filter_map(|(place, reference)| {
@@ -225,7 +223,7 @@ impl Graph<'_, '_> {
 
 /// The shortest way from a rule back to itself, both ends included.
 fn way_back(start: usize, edges: &[Vec<usize>]) -> Option<Vec<usize>> {
-    let mut from: BTreeMap<usize, usize> = BTreeMap::new();
+    let mut from: Vec<Option<usize>> = vec![None; edges.len()];
     let mut open = std::collections::VecDeque::from([start]);
     while let Some(at) = open.pop_front() {
         for to in edges.get(at)? {
@@ -233,7 +231,7 @@ fn way_back(start: usize, edges: &[Vec<usize>]) -> Option<Vec<usize>> {
                 let mut way = vec![start, at];
                 let mut back = at;
                 while back != start {
-                    back = *from.get(&back)?;
+                    back = from.get(back).copied().flatten()?;
                     way.push(back);
                 }
                 way.reverse();
@@ -242,8 +240,8 @@ fn way_back(start: usize, edges: &[Vec<usize>]) -> Option<Vec<usize>> {
                 }
                 return Some(way);
             }
-            if !from.contains_key(to) {
-                from.insert(*to, at);
+            if let Some(seen @ None) = from.get_mut(*to) {
+                *seen = Some(at);
                 open.push_back(*to);
             }
         }

@@ -253,10 +253,10 @@ fn tells_typos_with_line_and_remedy() {
     check_errors(
         &["- a\n", "filter:\n  rules: any\n", "a: [\n"],
         &expect![[r#"
-        0.yml:1: yaml: the document is not a mapping; start it with `title: ...`
-        1.yml:1: filter documents are not supported by this version; write each rule out in full
-        2.yml:2: yaml: did not find expected node content; check indentation and quotes
-    "#]],
+            0.yml:1: yaml: the document is not a mapping; start it with `title: ...`
+            1.yml:1: filter documents are not supported by this version; write each rule out in full
+            2.yml:1: yaml: did not find expected node content; check indentation and quotes
+        "#]],
     );
     check_errors(
         &[&detection("a", "sigma-version: 3\n")],
@@ -290,8 +290,8 @@ fn rules_that_another_rule_forbids() {
     check_errors(
         &[&detection("a", "name: b\n"), &detection("b", "")],
         &expect![[r#"
-        0.yml:9: name `b` is already taken by the rule at 0.yml:1; give the rule another name
-    "#]],
+            0.yml:9: name `b` is already taken by the rule at 1.yml:1; give the rule another name
+        "#]],
     );
 }
 

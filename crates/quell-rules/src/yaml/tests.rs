@@ -44,7 +44,7 @@ fn one_broken_document_does_not_hide_the_others() {
         "a: 1\n---\nb: [\n---\nc: 3\nc: 4\n---\nd: 5\n",
         &expect![[r#"
             1: {"a": 1}
-            4: error: yaml: did not find expected node content; check indentation and quotes
+            3: error: yaml: did not find expected node content; check indentation and quotes
             5: error: yaml: key `c` stands twice; remove or rename one of them
             8: {"d": 5}
         "#]],
@@ -86,9 +86,9 @@ fn refuses_what_a_rule_never_needs() {
     check(
         "%YAML 1.2\n---\na: 1\n",
         &expect![[r#"
-        2: error: yaml: did not find expected <document start>; check indentation and quotes
-        3: {"a": 1}
-    "#]],
+            1: error: yaml: did not find expected <document start>; check indentation and quotes
+            3: {"a": 1}
+        "#]],
     );
     check(
         "a: \u{1}\n",

@@ -1,0 +1,181 @@
+//! Rules room: the shipped rules are valid, complete, and match what they say.
+
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test by panicking")]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use expect_test::expect;
+use quell_rules::{Category, Event, Field, Frameworks, Matcher, Rule, RuleSet, Subject, Tier, Use};
+
+fn files() -> Vec<(String, String)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../rules");
+    let mut files: Vec<(String, String)> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .map(|path| {
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            (name, std::fs::read_to_string(path).unwrap())
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+fn shipped() -> RuleSet {
+    let files = files();
+    let files: Vec<(&str, &str)> = files.iter().map(|(n, t)| (n.as_str(), t.as_str())).collect();
+    let (set, errors) = RuleSet::parse(&files);
+    assert_eq!(errors, []);
+    set
+}
+
+fn name(rule: &Rule) -> &str {
+    rule.meta().name.as_deref().unwrap()
+}
+
+#[test]
+fn what_they_ask_for() {
+    let set = shipped();
+    let mut shown: Vec<String> = Vec::new();
+    for (_, rule) in set.iter() {
+        let what = match rule {
+            Rule::Detection(detection) => format!("{:?}", detection.kinds.as_ref().unwrap()),
+            Rule::Correlation(c) => {
+                let members: Vec<&str> =
+                    c.members.iter().map(|m| name(set.by_id(&m.id).unwrap())).collect();
+                format!("{} {:?} {} s {:?}", c.kind, c.group_by, c.timespan_us / 1_000_000, members)
+            }
+        };
+        let ask = rule.quell().ask.as_ref().map_or("asks for nothing".to_owned(), |ask| {
+            format!("{} {} {}", ask.tier, ask.confidence, ask.subject.as_str())
+        });
+        let novel = &rule.quell().novel;
+        shown.push(format!("{}: {ask}; {what}; novel {novel:?}", name(rule)));
+    }
+    shown.sort();
+    expect![[r#"
+        breached_credential_used: contain 85 identity; ["credential_leaked"]; novel []
+        outsider_observe: observe 50 identity; ["account_locked", "detection", "impersonation", "malware_delivered", "mfa_denied", "mfa_fatigue", "phish_delivered", "sign_in_failed", "suspicious_sender", "user_reported"]; novel []
+        permitted_phish_click: challenge 60 identity; ["url_click"]; novel []
+        permitted_phishing_click: asks for nothing; ["url_click"]; novel []
+        phish_click_then_new_sign_in: contain 80 identity; temporal_ordered ["identity"] 3600 s ["permitted_phishing_click", "sign_in_from_unseen_network_and_device"]; novel []
+        sign_in_from_unseen_network_and_device: asks for nothing; ["sign_in"]; novel [Network, Device]"#]].assert_eq(&shown.join("\n"));
+}
+
+#[test]
+fn each_is_complete() {
+    let published = published();
+    for (_, rule) in shipped().iter() {
+        let meta = rule.meta();
+        let lens: Vec<usize> = meta.id.split('-').map(str::len).collect();
+        assert_eq!(lens, [8, 4, 4, 4, 12], "{} is no UUID", meta.id);
+        assert!(meta.name.is_some() && meta.status.is_some() && meta.level.is_some(), "{meta:?}");
+        assert!(!meta.description.is_empty() && !meta.false_positives.is_empty(), "{meta:?}");
+        let Frameworks { attack, csf, nhi, maestro } = &rule.quell().frameworks;
+        for item in attack.iter().chain(csf).chain(nhi).chain(maestro) {
+            assert_eq!(published.get(item.id.as_str()), Some(&item.wording.as_str()), "{item:?}");
+        }
+        for item in attack {
+            let tag = format!("attack.{}", item.id.to_lowercase());
+            assert!(meta.tags.contains(&tag), "{} lacks the tag {tag}", meta.title);
+        }
+        if let Some(ask) = &rule.quell().ask {
+            assert_eq!(ask.subject, Subject::Identity);
+            assert!(!attack.is_empty() && !csf.is_empty() && !maestro.is_empty(), "{meta:?}");
+        }
+    }
+}
+
+/// The wording of the items as their publishers print them.
+fn published() -> BTreeMap<&'static str, &'static str> {
+    BTreeMap::from([
+        ("T1566", "Phishing"),
+        ("T1566.002", "Spearphishing Link"),
+        ("T1204.001", "Malicious Link"),
+        ("T1557", "Adversary-in-the-Middle"),
+        ("T1078.004", "Cloud Accounts"),
+        ("T1621", "Multi-Factor Authentication Request Generation"),
+        ("RS.MA-02", "Incident reports are triaged and validated"),
+        ("RS.MI-01", "Incidents are contained"),
+        ("L6", "Security and Compliance"),
+    ])
+}
+
+#[test]
+fn a_detection_asks_for_no_more_than_its_kinds_can_show() {
+    let most = |kind: &str| match kind {
+        "url_click" | "attachment_opened" => Tier::Challenge,
+        "credential_leaked" => Tier::Evict,
+        _ => Tier::Observe,
+    };
+    let set = shipped();
+    let mut asking = 0;
+    for (_, detection) in set.asking_alone() {
+        let tier = detection.quell.ask.as_ref().unwrap().tier;
+        for kind in detection.kinds.as_ref().unwrap() {
+            assert!(tier <= most(kind), "{} asks for {tier} on {kind}", detection.meta.title);
+        }
+        asking += 1;
+    }
+    assert_eq!(asking, 3);
+}
+
+fn check(
+    kind: &str,
+    category: Category,
+    uses: Use,
+    source: &str,
+    confidence: Option<u8>,
+) -> String {
+    let set = shipped();
+    let mut event = Event::new(category)
+        .with(Field::Kind, kind)
+        .with(Field::Use, uses.as_str())
+        .with(Field::Source, source)
+        .with(Field::Subject, "ada@example.com");
+    if let Some(confidence) = confidence {
+        event.push(Field::Confidence, confidence);
+    }
+    let matched = Matcher::new(&set).match_event(&event);
+    let mut names: Vec<&str> = matched.iter().map(|idx| name(set.get(*idx).unwrap())).collect();
+    names.sort_unstable();
+    names.join(" ")
+}
+
+#[test]
+fn they_match_what_they_say() {
+    let mail = |kind, uses, confidence| {
+        check(kind, Category::Mail, uses, "proofpoint_tap", Some(confidence))
+    };
+    assert_eq!(mail("url_click", Use::Alone, 85), "permitted_phish_click permitted_phishing_click");
+    assert_eq!(mail("url_click", Use::Join, 50), "permitted_phishing_click");
+    assert_eq!(mail("url_click", Use::Alone, 49), "");
+    assert_eq!(mail("url_click", Use::Fact, 85), "");
+    assert_eq!(mail("url_click", Use::Undo, 85), "");
+    assert_eq!(mail("url_click_blocked", Use::Stop, 95), "");
+    assert_eq!(mail("phish_delivered", Use::Join, 85), "outsider_observe");
+    assert_eq!(mail("phish_delivered", Use::Stop, 85), "");
+
+    let okta = |kind, uses, confidence| check(kind, Category::Identity, uses, "okta", confidence);
+    let new_sign_in = "sign_in_from_unseen_network_and_device";
+    assert_eq!(okta("sign_in", Use::Fact, None), new_sign_in);
+    assert_eq!(okta("sign_in_failed", Use::Fact, None), "");
+    assert_eq!(okta("credential_leaked", Use::Alone, Some(85)), "breached_credential_used");
+    assert_eq!(okta("credential_leaked", Use::Stop, Some(85)), "");
+    assert_eq!(okta("mfa_denied", Use::Join, Some(60)), "outsider_observe");
+    assert_eq!(
+        check("credential_leaked", Category::Identity, Use::Alone, "entra_id", Some(92)),
+        ""
+    );
+    assert_eq!(check("detection", Category::Any, Use::Join, "okta", Some(50)), "outsider_observe");
+    assert_eq!(check("detection", Category::Any, Use::Join, "okta", Some(30)), "");
+}
+
+#[test]
+fn the_digest_does_not_hang_on_file_order() {
+    let files = files();
+    let forth: Vec<(&str, &str)> = files.iter().map(|(n, t)| (n.as_str(), t.as_str())).collect();
+    let back: Vec<(&str, &str)> = files.iter().rev().map(|(_, t)| ("x.yml", t.as_str())).collect();
+    assert_eq!(RuleSet::parse(&forth).0.digest(), RuleSet::parse(&back).0.digest());
+}
