@@ -2,10 +2,12 @@
 //! clock, randomness, async or logging.
 
 pub mod action;
+pub mod authority;
 pub mod id;
 pub mod identity;
 mod name;
 pub mod order;
+pub mod policy;
 pub mod signal;
 pub mod time;
 
