@@ -269,8 +269,15 @@ impl Engine {
             case.map(|c| c.0.to_vec()).unwrap_or_default(),
             order.map(|o| o.0.to_vec()).unwrap_or_default(),
         ];
-        let fields =
-            [self.tenant().as_bytes(), kind.as_bytes(), &of[0], &of[1], &at, &number, text.as_bytes()];
+        let fields = [
+            self.tenant().as_bytes(),
+            kind.as_bytes(),
+            &of[0],
+            &of[1],
+            &at,
+            &number,
+            text.as_bytes(),
+        ];
         let id = crate::id::derive("notice", &fields);
         let id = format!("ntc_{}", data_encoding::HEXLOWER.encode(&id));
         let notice =
@@ -292,9 +299,7 @@ impl Engine {
 
 /// Text for people: control and bidirectional characters out, at most 240 characters.
 pub fn plain(text: &str) -> String {
-    let bidi = |c: char| {
-        matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
+    let bidi = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     text.chars().filter(|c| !c.is_control() && !bidi(*c)).take(240).collect()
 }
 
@@ -305,7 +310,8 @@ fn withdrawn(threats: &BTreeMap<ThreatKey, Threat>, kept: &Kept) -> bool {
         let key = (signal.source.clone(), entity.kind, entity.value.clone());
         let linked = matches!(entity.kind, EntityKind::Threat | EntityKind::Message);
         let undo = || threats.get(&key).and_then(|t| t.undos.last());
-        linked && signal.usage != Use::Undo
+        linked
+            && signal.usage != Use::Undo
             && undo().is_some_and(|(written, _)| *written >= signal.times.written)
     })
 }

@@ -137,8 +137,7 @@ pub fn findings(view: View<'_>, idx: RuleIdx) -> Vec<Finding> {
         correlate::episodes(&events, shape)
     };
     let make = |episode: Vec<usize>| {
-        let part: Vec<&Candidate<'_>> =
-            episode.iter().filter_map(|i| candidates.get(*i)).collect();
+        let part: Vec<&Candidate<'_>> = episode.iter().filter_map(|i| candidates.get(*i)).collect();
         finding(view, rule, asked, shape, &part)
     };
     episodes.into_iter().filter_map(make).collect()
@@ -289,9 +288,8 @@ fn capped(
     stopped: bool,
     joined: bool,
 ) -> (Tier, Vec<String>) {
-    let reach = |reach: Reach| {
-        cited.iter().any(|c| c.usage != Use::Stop && c.kind.reach() == reach)
-    };
+    let reach =
+        |reach: Reach| cited.iter().any(|c| c.usage != Use::Stop && c.kind.reach() == reach);
     let (by_reach, why) = if reach(Reach::Access) {
         (Tier::Evict, "")
     } else if reach(Reach::Lure) {

@@ -13,6 +13,15 @@ pub mod history;
 pub mod correlate;
 pub mod finding;
 pub mod action;
+pub mod policy;
+pub mod authority;
+pub mod desire;
+pub mod judge;
 pub mod order;
+pub mod progress;
+pub mod case;
+pub mod effect;
+pub mod engine;
+pub mod replay;
 
 pub use name::{UnknownName, nearest};

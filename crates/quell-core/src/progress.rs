@@ -187,9 +187,8 @@ impl Step<'_> {
     fn after_read_back(&self, answer: &Answer) -> Next {
         let looks = attempts(self.order, Verb::ReadBack);
         let sent = self.order.acknowledged_at.or(self.order.sent_at).unwrap_or(self.at);
-        let patience = self.capability.effective_after
-            + self.capability.read_back_lag
-            + self.capability.quiet;
+        let patience =
+            self.capability.effective_after + self.capability.read_back_lag + self.capability.quiet;
         let in_time = self.at.since(sent) < patience && looks < LOOKS_MAX;
         match answer {
             Answer::Seen { done: true, conclusive: true } if self.order.control == Some(true) => {

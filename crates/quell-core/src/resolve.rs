@@ -93,9 +93,8 @@ fn holders(directory: &Directory, name: &Identifier, t: Time) -> Vec<IdentityId>
     if !direct.is_empty() || !matches!(name.scheme, Scheme::Address | Scheme::Login) {
         return direct;
     }
-    let address = |value: &str| {
-        directory.holders(&Identifier::new(Scheme::Address, None, value), t)
-    };
+    let address =
+        |value: &str| directory.holders(&Identifier::new(Scheme::Address, None, value), t);
     let other = address(&name.value);
     if !other.is_empty() {
         return other;

@@ -138,8 +138,9 @@ fn view(parsed: &Parsed) -> Result<Rule, String> {
                 Need::All => rules,
                 Need::AtLeast(n) if !ordered => n,
                 Need::AtLeast(_) => {
-                    return Err("`temporal_ordered` needs all its rules: remove `condition`"
-                        .to_owned());
+                    return Err(
+                        "`temporal_ordered` needs all its rules: remove `condition`".to_owned()
+                    );
                 }
             };
             if rules > 64 {

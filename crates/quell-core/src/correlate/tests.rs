@@ -111,8 +111,8 @@ fn naive(events: &[Event], shape: Shape) -> Vec<usize> {
                         .iter()
                         .filter(|e| e.at.t.0 >= from && e.at.t.0 - from <= shape.span)
                         .collect();
-                    let all = (0..shape.rules)
-                        .all(|bit| inside.iter().any(|e| e.mask >> bit & 1 == 1));
+                    let all =
+                        (0..shape.rules).all(|bit| inside.iter().any(|e| e.mask >> bit & 1 == 1));
                     all && inside.iter().any(|e| e.id == base[*i].id)
                 };
                 base[*i].mask != 0 && base.iter().any(|e| near(e.at.t.0))

@@ -259,8 +259,12 @@ impl Engine {
             }
             let waiting = matches!(
                 order.state,
-                State::Planned | State::Refused | State::Shadowed | State::Held
-                    | State::AwaitingApproval | State::Permitted
+                State::Planned
+                    | State::Refused
+                    | State::Shadowed
+                    | State::Held
+                    | State::AwaitingApproval
+                    | State::Permitted
             );
             if waiting {
                 self.drop_calls(id);
@@ -321,7 +325,10 @@ impl Engine {
         let mut all: BTreeSet<FindingId> = findings.clone();
         let judged = matches!(
             order.state,
-            State::Planned | State::Refused | State::Shadowed | State::Held
+            State::Planned
+                | State::Refused
+                | State::Shadowed
+                | State::Held
                 | State::AwaitingApproval
         );
         if !judged {

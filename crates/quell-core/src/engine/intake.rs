@@ -236,8 +236,7 @@ impl Engine {
         }
         let mut rules: BTreeSet<RuleIdx> = BTreeSet::new();
         let before = self.by_subject.get(subject).cloned().unwrap_or_default();
-        let before: Vec<&Finding> =
-            before.iter().filter_map(|id| self.findings.get(id)).collect();
+        let before: Vec<&Finding> = before.iter().filter_map(|id| self.findings.get(id)).collect();
         rules.extend(before.iter().filter_map(|f| self.config.rules.idx(&f.rule)));
         let mut changes: Vec<Change> = before
             .iter()

@@ -60,11 +60,7 @@ impl Engine {
             let nobody = std::collections::BTreeMap::new();
             let subject = Subject::Account {
                 source: String::new(),
-                name: crate::identity::Identifier::new(
-                    crate::identity::Scheme::Client,
-                    None,
-                    "",
-                ),
+                name: crate::identity::Identifier::new(crate::identity::Scheme::Client, None, ""),
             };
             let timeline = Timeline::default();
             let all = |_: &Kept| true;
@@ -163,8 +159,12 @@ impl Engine {
                 let on = matches!(&order.on, On::Account(a) if accounts.contains(a));
                 let gone = matches!(
                     order.state,
-                    State::Permitted | State::Dispatched | State::Acknowledged
-                        | State::Unknown | State::Effective | State::Verified
+                    State::Permitted
+                        | State::Dispatched
+                        | State::Acknowledged
+                        | State::Unknown
+                        | State::Effective
+                        | State::Verified
                         | State::NotProvable
                 );
                 on && gone && order.action.locks_out() && order.id != work.order
@@ -390,8 +390,7 @@ impl Engine {
     /// The state of a case from its orders.
     pub(super) fn reckon(&mut self, id: crate::id::CaseId) {
         let Some(case) = self.cases.get(&id).filter(|case| case.is_live()) else { return };
-        let orders: Vec<&Order> =
-            case.orders.iter().filter_map(|id| self.orders.get(id)).collect();
+        let orders: Vec<&Order> = case.orders.iter().filter_map(|id| self.orders.get(id)).collect();
         let acts = || {
             let past = orders.iter().filter(|o| o.action.group() >= crate::action::Tier::Contain);
             past.filter(|o| !matches!(o.state, State::Cancelled | State::Superseded))
@@ -403,7 +402,8 @@ impl Engine {
             CaseState::Recovered
         } else if acts().filter(ended).count() > 0
             && acts().all(|o| ended(&o) || o.state.is_final() || o.state == State::AwaitingApproval)
-            && !acts().any(|o| matches!(o.state, State::Failed | State::NotEffective | State::Manual))
+            && !acts()
+                .any(|o| matches!(o.state, State::Failed | State::NotEffective | State::Manual))
         {
             CaseState::Contained
         } else {
@@ -457,8 +457,7 @@ impl Engine {
     }
 
     pub(super) fn on_outcome(&mut self, outcome: &Outcome) {
-        let call =
-            CallId { order: outcome.order, verb: outcome.verb, attempt: outcome.attempt };
+        let call = CallId { order: outcome.order, verb: outcome.verb, attempt: outcome.attempt };
         self.scratch.effects.push(Effect::Done(call));
         let Some(order) = self.orders.get_mut(&outcome.order) else { return };
         let next = progress::attempts(order, outcome.verb).saturating_add(1);
@@ -477,8 +476,7 @@ impl Engine {
         self.learn(outcome);
         let Some(order) = self.orders.get(&outcome.order) else { return };
         let Some(capability) = self.capability(order.action, &order.on) else { return };
-        let mut step =
-            progress::next(order, capability, outcome.verb, &outcome.answer, self.at);
+        let mut step = progress::next(order, capability, outcome.verb, &outcome.answer, self.at);
         if step.event == Some(Event::Retry) && order.state == State::Permitted {
             step.event = None;
         }

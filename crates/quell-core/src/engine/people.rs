@@ -81,7 +81,10 @@ impl Engine {
             return Some("the policy changed since the request: it is judged again".to_owned());
         }
         if reply.approve && order.approved_by.contains(&reply.by) {
-            return Some(format!("`{}` has approved already: two approvals are two persons", reply.by));
+            return Some(format!(
+                "`{}` has approved already: two approvals are two persons",
+                reply.by
+            ));
         }
         let person = self.person(&reply.by)?;
         let subject = Subject::Identity(person.id);
@@ -239,7 +242,12 @@ impl Engine {
         ended.iter().for_each(|entry| self.unwatch(entry));
         let freeze_over = self.freeze.as_ref().and_then(|f| f.until).is_some_and(|t| t <= at);
         if freeze_over {
-            self.page("freeze_ended", None, None, "the freeze ran out: held orders are judged again");
+            self.page(
+                "freeze_ended",
+                None,
+                None,
+                "the freeze ran out: held orders are judged again",
+            );
             self.thaw();
         }
         let due = |time: Option<Time>| time.is_some_and(|t| t <= at);
@@ -282,9 +290,10 @@ impl Engine {
     fn ttl_ran_out(&mut self, id: OrderId) {
         let Some(order) = self.orders.get(&id) else { return };
         let (case, ttl, action) = (order.case, order.ttl, order.action);
-        let closed = self.cases.get(&case).is_none_or(|case| {
-            case.findings.is_empty() || case.state == CaseState::Closed
-        });
+        let closed = self
+            .cases
+            .get(&case)
+            .is_none_or(|case| case.findings.is_empty() || case.state == CaseState::Closed);
         if closed {
             let take_back = TakeBack {
                 order: id,
@@ -307,9 +316,12 @@ impl Engine {
     /// account and time, or it is misuse.
     pub(super) fn own_event(&mut self, signal: &Signal) {
         let actions: &[Action] = match signal.kind {
-            Kind::SessionRevoked => {
-                &[Action::EndSessions, Action::ForceReauth, Action::RevokeTokens, Action::EndSession]
-            }
+            Kind::SessionRevoked => &[
+                Action::EndSessions,
+                Action::ForceReauth,
+                Action::RevokeTokens,
+                Action::EndSession,
+            ],
             Kind::AccountDisabled => &[Action::Suspend],
             Kind::AccountEnabled => &[Action::Suspend],
             _ => &[],

@@ -12,10 +12,6 @@ use crate::order::{Order, State};
 use crate::resolve::Subject;
 use crate::time::Time;
 
-/// The tables of state rows, in the order in which they are loaded.
-pub const TABLES: [&str; 7] =
-    ["directory", "finding", "case", "order", "budget", "freeze", "watch"];
-
 /// A state row that cannot be read: the store is damaged or of another version.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("state row `{table}/{key}` cannot be read: {cause}")]
