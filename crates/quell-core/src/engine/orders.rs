@@ -311,10 +311,16 @@ impl Engine {
         self.advance(id, Event::Verify, "the entry is part of this commit", &Value::Null);
     }
 
-    /// Puts the next call of an order into the outbox.
+    /// Puts the next call of an order into the outbox. An attempt is counted when it is made, so
+    /// that no attempt stands in the outbox twice.
     pub(super) fn call(&mut self, id: OrderId, verb: Verb, due: Time) {
-        let call = self.orders.get(&id).and_then(|order| progress::call(order, verb, due));
-        self.scratch.effects.extend(call.map(Effect::Call));
+        let Some(order) = self.orders.get_mut(&id) else { return };
+        let Some(call) = progress::call(order, verb, due) else { return };
+        if let Some(count) = order.attempts.get_mut(progress::slot(verb)) {
+            *count = call.attempt;
+        }
+        self.scratch.orders.insert(id);
+        self.scratch.effects.push(Effect::Call(call));
     }
 
     /// Takes the waiting calls of an order out of the outbox.
@@ -322,7 +328,7 @@ impl Engine {
         let Some(order) = self.orders.get(&id) else { return };
         for verb in Verb::ALL {
             if progress::expects(order.state, *verb) {
-                let attempt = progress::attempts(order, *verb).saturating_add(1);
+                let attempt = progress::attempts(order, *verb);
                 let done = Effect::Done(CallId { order: id, verb: *verb, attempt });
                 self.scratch.effects.push(done);
             }
@@ -425,8 +431,8 @@ impl Engine {
             self.scratch.effects.push(Effect::Done(call));
             return;
         };
-        let next = progress::attempts(order, call.verb).saturating_add(1);
-        let fits = progress::expects(order.state, call.verb) && call.attempt == next;
+        let last = progress::attempts(order, call.verb);
+        let fits = progress::expects(order.state, call.verb) && call.attempt == last;
         if !fits || order.claimed.is_some() {
             self.scratch.effects.push(Effect::Done(call));
             return;
@@ -460,14 +466,11 @@ impl Engine {
         let call = CallId { order: outcome.order, verb: outcome.verb, attempt: outcome.attempt };
         self.scratch.effects.push(Effect::Done(call));
         let Some(order) = self.orders.get_mut(&outcome.order) else { return };
-        let next = progress::attempts(order, outcome.verb).saturating_add(1);
-        if outcome.attempt < next || !progress::expects(order.state, outcome.verb) {
+        let last = progress::attempts(order, outcome.verb);
+        if outcome.attempt != last || !progress::expects(order.state, outcome.verb) {
             let refs = vec![outcome.order.to_string(), order.case.to_string()];
             self.record("outcome_unexpected", json!(outcome), refs);
             return;
-        }
-        if let Some(count) = order.attempts.get_mut(progress::slot(outcome.verb)) {
-            *count = outcome.attempt;
         }
         if order.claimed == Some((outcome.verb, outcome.attempt)) {
             order.claimed = None;
