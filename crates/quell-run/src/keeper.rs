@@ -1,0 +1,375 @@
+//! Run room, keeper: the engine and its store as one thing. A group of inputs is appended,
+//! stepped and committed in one transaction; nothing leaves before. Knows no clock, thread or
+//! socket, so that the simulation drives it as the binary does.
+
+use quell_core::effect::{CallId, Configured, Effect, Input, Notice, WatchEntry};
+use quell_core::engine::{BadState, Config, Engine};
+use quell_core::id::Digest;
+use quell_core::order::Call;
+use quell_core::replay::{self, Unreadable};
+use quell_core::time::Time;
+use quell_evidence::canonical;
+use quell_store::views::{Frames, StateRows};
+use quell_store::{
+    Body, CallKey, Change, Commit, CommitError, Effects, Frame, LeaseError, ReadError,
+    RecordDraft, Store, WatchChange,
+};
+
+/// One input on its way, with its frame's body made beforehand on any core.
+#[derive(Debug)]
+pub struct Submission {
+    /// The input; the records of an intake are in the body alone.
+    pub input: Input,
+    /// The frame's kind.
+    pub kind: u16,
+    /// The frame's body.
+    pub body: Body,
+    /// The pack that decoded it.
+    pub pack: Digest,
+    /// The poll cursor that belongs to the page.
+    pub cursor: Option<(String, Vec<u8>)>,
+}
+
+/// A submission that is too long for one frame.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the input is too long for the journal: {0}")]
+pub struct TooLong(String);
+
+impl Submission {
+    /// Encodes and compresses an input.
+    ///
+    /// # Errors
+    /// [`TooLong`].
+    pub fn new(mut input: Input, pack: Digest) -> Result<Self, TooLong> {
+        let (kind, bytes) = replay::encode(&input);
+        let body = Body::pack(&bytes).map_err(|e| TooLong(e.to_string()))?;
+        if let Input::Signals(intake) = &mut input {
+            intake.raw = Vec::new();
+        }
+        Ok(Self { input, kind, body, pack, cursor: None })
+    }
+
+    /// The same with the cursor of its page.
+    #[must_use]
+    pub fn with_cursor(mut self, source: &str, cursor: Vec<u8>) -> Self {
+        self.cursor = Some((source.to_owned(), cursor));
+        self
+    }
+}
+
+/// What came of one submission, once it is committed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Receipt {
+    /// When it counts as appended.
+    pub at: Time,
+    /// Its number in the journal.
+    pub seq: u64,
+    /// A claim: dispatch may send.
+    pub may_send: bool,
+    /// An answer: why it did not count.
+    pub refused: Option<String>,
+}
+
+/// What a committed group lets out.
+#[derive(Debug, Default)]
+pub struct Outputs {
+    /// One for each submission, in order.
+    pub receipts: Vec<Receipt>,
+    /// Calls to carry out.
+    pub calls: Vec<Call>,
+    /// Calls that are over or no longer wanted.
+    pub dones: Vec<CallId>,
+    /// Pages to people.
+    pub notices: Vec<Notice>,
+    /// When the engine wants a tick.
+    pub wake_at: Option<Time>,
+}
+
+/// Why the keeper cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum KeepError {
+    /// The store cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The store does not commit.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// The lease was not taken.
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
+    /// A state row is damaged.
+    #[error(transparent)]
+    State(#[from] BadState),
+    /// A frame is damaged.
+    #[error(transparent)]
+    Frame(#[from] Unreadable),
+    /// A record that has no canonical form: a fault of the program, nothing was committed.
+    #[error("a `{kind}` record has no canonical form: {cause}")]
+    Record {
+        /// The record's type.
+        kind: &'static str,
+        /// Why.
+        cause: String,
+    },
+    /// The engine is ahead of the store and could not be loaded again.
+    #[error("the engine was dropped after a failed commit and is not loaded yet")]
+    Dropped,
+}
+
+/// The engine with its store.
+pub struct Keeper {
+    store: Box<dyn Store>,
+    config: Config,
+    configured: Configured,
+    epoch: u64,
+    engine: Option<Engine>,
+    restarted: bool,
+}
+
+impl std::fmt::Debug for Keeper {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Keeper").field("epoch", &self.epoch).finish_non_exhaustive()
+    }
+}
+
+impl Keeper {
+    /// Takes the lease and loads the engine: state rows as they are, timelines folded from the
+    /// journal within retention.
+    ///
+    /// # Errors
+    /// [`KeepError`]; nothing was written but the lease.
+    ///
+    /// *Crash*: as before.
+    pub fn open(
+        mut store: Box<dyn Store>,
+        config: Config,
+        configured: Configured,
+        holder: &str,
+        now: Time,
+    ) -> Result<Self, KeepError> {
+        let epoch = store.acquire(&config.tenant, holder)?;
+        let mut keeper =
+            Self { store, config, configured, epoch, engine: None, restarted: false };
+        keeper.load(now)?;
+        Ok(keeper)
+    }
+
+    /// Loads the engine again from what is committed.
+    fn load(&mut self, now: Time) -> Result<(), KeepError> {
+        let views = self.store.views()?;
+        let tenant = self.config.tenant.as_str();
+        let mut rows: Vec<(&str, String, Vec<u8>)> = Vec::new();
+        for table in ["directory", "finding", "case", "order", "budget", "freeze"] {
+            for row in StateRows::new(views.as_ref(), tenant, table) {
+                let (key, value) = row?;
+                rows.push((table, key, value));
+            }
+        }
+        let mut after: Option<(String, String)> = None;
+        loop {
+            let from = after.as_ref().map(|(kind, value)| (kind.as_str(), value.as_str()));
+            let page = views.watch(tenant, Time(i64::MIN), from, 1000)?;
+            let Some(last) = page.last() else { break };
+            after = Some((last.kind.clone(), last.value.clone()));
+            rows.extend(page.into_iter().map(|entry| ("watch", entry.value, entry.body)));
+        }
+        let rows = rows.iter().map(|(t, k, v)| (*t, k.as_str(), v.as_slice()));
+        let mut engine = Engine::load(self.config.clone(), rows)?;
+        let from = now.plus(-self.config.policy.limits.retention);
+        for frame in Frames::new(views.as_ref(), tenant, 0) {
+            let frame = frame?;
+            if frame.at < from || frame.kind != replay::kind::SIGNALS {
+                continue;
+            }
+            let Some(body) = frame.body.as_deref() else { continue };
+            if let Input::Signals(intake) = replay::decode(frame.kind, body)? {
+                engine.fold(frame.at, &intake);
+            }
+        }
+        self.engine = Some(engine);
+        self.restarted = false;
+        Ok(())
+    }
+
+    /// The inputs that a loaded engine must hear first.
+    fn first_inputs(&self) -> Vec<Input> {
+        vec![Input::Configured(self.configured.clone()), Input::Restarted]
+    }
+
+    /// Appends, steps and commits a group. After an error nothing has happened, or it is not
+    /// known; the engine is dropped and loaded again at the next call.
+    ///
+    /// # Errors
+    /// [`KeepError`].
+    ///
+    /// *Crash*: the group is there as a whole or not at all.
+    pub fn commit(&mut self, now: Time, group: Vec<Submission>) -> Result<Outputs, KeepError> {
+        if self.engine.is_none() {
+            self.load(now)?;
+        }
+        let result = self.try_commit(now, group);
+        if result.is_err() {
+            self.engine = None;
+        }
+        result
+    }
+
+    fn try_commit(&mut self, now: Time, group: Vec<Submission>) -> Result<Outputs, KeepError> {
+        let first = if self.restarted { Vec::new() } else { self.first_inputs() };
+        let engine = self.engine.as_mut().ok_or(KeepError::Dropped)?;
+        let at = now.max(engine.at());
+        let mut commit = Commit {
+            tenant: self.config.tenant.clone(),
+            epoch: self.epoch,
+            frames: Vec::new(),
+            effects: Effects::default(),
+        };
+        let mut outputs = Outputs::default();
+        let rules = self.config.rules.digest;
+        for input in &first {
+            let none = Digest([0; 32]);
+            let made = Submission::new(input.clone(), none);
+            let made = made.map_err(|e| KeepError::Record {
+                kind: "configured",
+                cause: e.to_string(),
+            })?;
+            let frame = Frame {
+                kind: made.kind,
+                at,
+                pack_digest: none,
+                rules_digest: none,
+                body: made.body,
+            };
+            commit.frames.push(frame);
+            take(engine.step(at, input), at, &mut commit.effects, &mut outputs)?;
+        }
+        for submission in group {
+            let Submission { input, kind, body, pack, cursor } = submission;
+            let refused = match &input {
+                Input::Answer(reply) => engine.unfit(reply),
+                _ => None,
+            };
+            commit.frames.push(Frame { kind, at, pack_digest: pack, rules_digest: rules, body });
+            commit.effects.cursors.extend(cursor);
+            take(engine.step(at, &input), at, &mut commit.effects, &mut outputs)?;
+            let may_send = matches!(&input, Input::Claim(call) if engine.may_send(*call));
+            outputs.receipts.push(Receipt { at, seq: 0, may_send, refused });
+        }
+        outputs.wake_at = engine.wake_at();
+        let committed = self.store.commit(&commit)?;
+        let skip = u64::try_from(first.len()).unwrap_or_default();
+        for (n, receipt) in (committed.journal_seq.saturating_add(skip)..).zip(&mut outputs.receipts)
+        {
+            receipt.seq = n;
+        }
+        self.restarted = true;
+        Ok(outputs)
+    }
+
+    /// The calls that were in the outbox when the engine was loaded.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn outbox(&self) -> Result<Vec<Call>, ReadError> {
+        let rows = self.store.views()?.outbox(&self.config.tenant, 10_000)?;
+        Ok(rows.into_iter().map(|row| row.call).collect())
+    }
+
+    /// Puts another configuration in force with the next group.
+    pub fn configure(&mut self, config: Config, configured: Configured) {
+        if let Some(engine) = &mut self.engine {
+            engine.configure(config.clone());
+        }
+        self.config = config;
+        self.configured = configured;
+    }
+
+    /// The engine, while it is loaded.
+    pub fn engine(&self) -> Option<&Engine> {
+        self.engine.as_ref()
+    }
+
+    /// The store, for the sequencer and for readers.
+    pub fn store(&mut self) -> &mut dyn Store {
+        self.store.as_mut()
+    }
+
+    /// Whose engine it is.
+    pub fn tenant(&self) -> &str {
+        &self.config.tenant
+    }
+
+    /// The epoch of the lease.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Notices that were delivered or given up.
+    ///
+    /// # Errors
+    /// [`KeepError::Commit`].
+    ///
+    /// *Crash*: they are delivered once more; the receiver knows them by their id.
+    pub fn notices_done(&mut self, ids: Vec<String>) -> Result<(), KeepError> {
+        let effects = Effects { notice_dones: ids, ..Effects::default() };
+        let tenant = self.config.tenant.clone();
+        let commit = Commit { tenant, epoch: self.epoch, frames: Vec::new(), effects };
+        self.store.commit(&commit)?;
+        Ok(())
+    }
+}
+
+/// Turns the engine's effects into rows and outputs.
+fn take(
+    effects: Vec<Effect>,
+    at: Time,
+    rows: &mut Effects,
+    outputs: &mut Outputs,
+) -> Result<(), KeepError> {
+    for effect in effects {
+        match effect {
+            Effect::Record { kind, body, mut refs } => {
+                let body = canonical::encode(&body)
+                    .map_err(|e| KeepError::Record { kind, cause: e.to_string() })?;
+                refs.sort();
+                refs.dedup();
+                let record_type = kind.to_owned();
+                rows.records.push(RecordDraft { record_type, at, body, refs });
+            }
+            Effect::Put { table, key, value } => {
+                rows.state.push(Change::put(table, key, value));
+            }
+            Effect::Delete { table, key } => rows.state.push(Change::delete(table, key)),
+            Effect::Call(call) => {
+                rows.outbox_adds.push(call.clone());
+                outputs.calls.push(call);
+            }
+            Effect::Done(call) => {
+                let CallId { order, verb, attempt } = call;
+                rows.outbox_dones.push(CallKey { order, verb, attempt });
+                outputs.dones.push(call);
+            }
+            Effect::Watch(entry) => rows.watch.push(WatchChange::Put(watched(&entry))),
+            Effect::Unwatch(entry) => {
+                rows.watch.push(WatchChange::Remove { kind: entry.kind, value: entry.value });
+            }
+            Effect::Page(notice) => {
+                let body = serde_json::to_vec(&notice).unwrap_or_default();
+                let id = notice.id.clone();
+                rows.notice_puts.push(quell_store::Notice { id, due: at, body });
+                outputs.notices.push(notice);
+            }
+            Effect::WakeAt(_) => {}
+        }
+    }
+    Ok(())
+}
+
+fn watched(entry: &WatchEntry) -> quell_store::WatchEntry {
+    quell_store::WatchEntry {
+        kind: entry.kind.clone(),
+        value: entry.value.clone(),
+        until: Some(entry.until),
+        body: serde_json::to_vec(entry).unwrap_or_default(),
+    }
+}

@@ -1,0 +1,439 @@
+//! Run room, shell: threads and tasks around keeper and dispatch. The engine has a thread of its
+//! own; calls run as tasks; the clock comes from outside.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use quell_core::effect::{CallId, Configured, Input, Notice};
+use quell_core::engine::Config;
+use quell_core::id::Digest;
+use quell_core::order::Call;
+use quell_core::time::Time;
+use quell_store::CheckpointSigner;
+use quell_targets::Target;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::dispatch::{self, Dispatch};
+use crate::keeper::{KeepError, Keeper, Outputs, Receipt, Submission};
+use crate::queue::{Errand, Queue, Waiting};
+
+/// The clock, passed in by whoever starts the shell.
+pub type Clock = Arc<dyn Fn() -> Time + Send + Sync>;
+
+pub(crate) type Reply = oneshot::Sender<Result<Receipt, Busy>>;
+
+/// Not taken: the queue is full, or the store does not commit. Try again later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not taken: the engine is busy or its store cannot commit")]
+pub struct Busy;
+
+/// Everything that the shell is given.
+pub struct Parts {
+    /// The engine with its store.
+    pub keeper: Keeper,
+    /// The targets by provider.
+    pub targets: BTreeMap<String, Arc<dyn Target>>,
+    /// Signs checkpoints.
+    pub signer: Arc<dyn CheckpointSigner + Send + Sync>,
+    /// The clock.
+    pub clock: Clock,
+    /// Where pages go beside the webhook: the console.
+    pub pages: mpsc::UnboundedSender<Notice>,
+    /// How long a record may wait for a signed checkpoint.
+    pub merge_delay: Duration,
+}
+
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parts").field("keeper", &self.keeper).finish_non_exhaustive()
+    }
+}
+
+/// The running engine, as doors and control see it.
+#[derive(Clone)]
+pub struct Handle {
+    queue: Arc<Queue>,
+    healthy: Arc<AtomicBool>,
+    thread: Arc<std::sync::Mutex<Option<std::thread::JoinHandle<()>>>>,
+}
+
+impl std::fmt::Debug for Handle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Handle").field("healthy", &self.is_ready()).finish_non_exhaustive()
+    }
+}
+
+/// Microseconds after a failed commit until the engine tries again by itself.
+const AFTER_FAILURE: i64 = 1_000_000;
+/// How long the engine's thread waits when nothing is due.
+const IDLE: Duration = Duration::from_millis(250);
+
+/// Starts engine and dispatch; must be called within a tokio runtime.
+///
+/// # Errors
+/// When the outbox cannot be read or the engine's thread cannot start.
+pub fn start(parts: Parts) -> Result<Handle, StartError> {
+    let calls = parts.keeper.outbox().map_err(KeepError::from)?;
+    let queue = Arc::new(Queue::default());
+    let healthy = Arc::new(AtomicBool::new(true));
+    let (to_dispatch, from_engine) = mpsc::unbounded_channel();
+    let handle = Handle {
+        queue: Arc::clone(&queue),
+        healthy: Arc::clone(&healthy),
+        thread: Arc::default(),
+    };
+    let worker = Worker {
+        keeper: parts.keeper,
+        queue,
+        healthy,
+        to_dispatch,
+        pages: parts.pages,
+        signer: parts.signer,
+        clock: Arc::clone(&parts.clock),
+        merge_delay: parts.merge_delay,
+        wake_at: None,
+        unsigned_since: None,
+    };
+    let dispatcher = Dispatcher {
+        dispatch: Dispatch::default(),
+        targets: parts.targets,
+        handle: handle.clone(),
+        clock: parts.clock,
+    };
+    tokio::spawn(dispatcher.run(calls, from_engine));
+    let thread = std::thread::Builder::new()
+        .name("engine".to_owned())
+        .stack_size(16 << 20)
+        .spawn(move || worker.run())
+        .map_err(|e| StartError::Thread(e.to_string()))?;
+    *handle.thread.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(thread);
+    Ok(handle)
+}
+
+/// Why the shell does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store.
+    #[error(transparent)]
+    Keep(#[from] KeepError),
+    /// The operating system gives no thread.
+    #[error("the engine's thread cannot start: {0}")]
+    Thread(String),
+}
+
+impl Handle {
+    /// Hands an input in and waits until it is committed.
+    ///
+    /// # Errors
+    /// [`Busy`]: nothing was taken.
+    ///
+    /// *Crash*: an input whose receipt was not given may or may not be in the journal.
+    pub async fn submit(&self, submission: Submission) -> Result<Receipt, Busy> {
+        let (reply, receipt) = oneshot::channel();
+        self.queue.push(Waiting { submission, reply: Some(reply) })?;
+        receipt.await.map_err(|_| Busy)?
+    }
+
+    /// The same for an input that is no intake.
+    ///
+    /// # Errors
+    /// [`Busy`].
+    pub async fn input(&self, input: Input) -> Result<Receipt, Busy> {
+        let submission = Submission::new(input, Digest([0; 32])).map_err(|_| Busy)?;
+        self.submit(submission).await
+    }
+
+    /// Hands an input in without waiting.
+    ///
+    /// # Errors
+    /// [`Busy`].
+    pub fn post(&self, input: Input) -> Result<(), Busy> {
+        let submission = Submission::new(input, Digest([0; 32])).map_err(|_| Busy)?;
+        self.queue.push(Waiting { submission, reply: None })
+    }
+
+    /// Signs a checkpoint over everything committed so far and gives its note.
+    ///
+    /// # Errors
+    /// A sentence for people.
+    pub async fn checkpoint(&self) -> Result<String, String> {
+        let (send, receive) = oneshot::channel();
+        self.queue.errand(Errand::Checkpoint(send));
+        receive.await.map_err(|_| "the engine has stopped".to_owned())?
+    }
+
+    /// Notices that were delivered or given up.
+    pub fn notices_done(&self, ids: Vec<String>) {
+        self.queue.errand(Errand::NoticesDone(ids));
+    }
+
+    /// Puts another configuration in force.
+    pub fn configure(&self, config: Config, configured: Configured) {
+        self.queue.errand(Errand::Configure(Box::new((config, configured))));
+    }
+
+    /// True while the store commits.
+    pub fn is_ready(&self) -> bool {
+        self.healthy.load(Ordering::Relaxed)
+    }
+
+    /// Stops the engine after what is queued and waits for it.
+    pub async fn stop(&self) {
+        self.queue.close();
+        let mut slot = self.thread.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let thread = slot.take();
+        drop(slot);
+        if let Some(thread) = thread {
+            let joined = tokio::task::spawn_blocking(move || thread.join()).await;
+            drop(joined);
+        }
+    }
+}
+
+/// From the engine to dispatch.
+enum News {
+    Outputs { calls: Vec<Call>, dones: Vec<CallId> },
+    Stopped(bool),
+}
+
+/// The engine's thread.
+struct Worker {
+    keeper: Keeper,
+    queue: Arc<Queue>,
+    healthy: Arc<AtomicBool>,
+    to_dispatch: mpsc::UnboundedSender<News>,
+    pages: mpsc::UnboundedSender<Notice>,
+    signer: Arc<dyn CheckpointSigner + Send + Sync>,
+    clock: Clock,
+    merge_delay: Duration,
+    wake_at: Option<Time>,
+    unsigned_since: Option<Time>,
+}
+
+impl Worker {
+    fn run(mut self) {
+        // The first commit tells the engine that it was restarted, and with what configuration.
+        self.commit(Vec::new());
+        loop {
+            let batch = self.queue.next(self.patience());
+            if !batch.group.is_empty() {
+                self.commit(batch.group);
+            }
+            batch.errands.into_iter().for_each(|errand| self.errand(errand));
+            let now = (self.clock)();
+            if self.wake_at.is_some_and(|at| at <= now) {
+                self.tick();
+            }
+            self.sign_if_due(now, batch.closed);
+            if batch.closed {
+                return;
+            }
+        }
+    }
+
+    /// How long to wait for work: until the next timer or checkpoint, and not longer than idle.
+    fn patience(&self) -> Duration {
+        let now = (self.clock)();
+        let due = |at: Time| {
+            let micros = u64::try_from(at.since(now)).unwrap_or_default();
+            Duration::from_micros(micros)
+        };
+        self.wake_at.map_or(IDLE, |at| due(at).min(IDLE))
+    }
+
+    fn tick(&mut self) {
+        self.wake_at = None;
+        match Submission::new(Input::Tick, Digest([0; 32])) {
+            Ok(submission) => self.commit(vec![Waiting { submission, reply: None }]),
+            Err(_) => self.wake_at = None,
+        }
+    }
+
+    fn commit(&mut self, group: Vec<Waiting>) {
+        let now = (self.clock)();
+        let (submissions, replies): (Vec<_>, Vec<_>) =
+            group.into_iter().map(|w| (w.submission, w.reply)).unzip();
+        let outcome = self.keeper.commit(now, submissions);
+        let well = outcome.is_ok();
+        if self.healthy.swap(well, Ordering::Relaxed) != well {
+            let told = self.to_dispatch.send(News::Stopped(!well));
+            drop(told);
+        }
+        match outcome {
+            Ok(outputs) => self.release(outputs, replies, now),
+            Err(error) => {
+                tracing::error!(%error, "commit failed");
+                self.wake_at = Some(now.plus(AFTER_FAILURE));
+                for reply in replies.into_iter().flatten() {
+                    drop(reply.send(Err(Busy)));
+                }
+            }
+        }
+    }
+
+    /// Lets out what a committed group allows: answers, calls, pages.
+    fn release(&mut self, outputs: Outputs, replies: Vec<Option<Reply>>, now: Time) {
+        self.wake_at = outputs.wake_at;
+        self.unsigned_since = self.unsigned_since.or(Some(now));
+        let Outputs { receipts, calls, dones, notices, .. } = outputs;
+        if !calls.is_empty() || !dones.is_empty() {
+            drop(self.to_dispatch.send(News::Outputs { calls, dones }));
+        }
+        for (reply, receipt) in replies.into_iter().zip(receipts) {
+            if let Some(reply) = reply {
+                drop(reply.send(Ok(receipt)));
+            }
+        }
+        for notice in notices {
+            drop(self.pages.send(notice));
+        }
+    }
+
+    fn errand(&mut self, errand: Errand) {
+        match errand {
+            Errand::NoticesDone(ids) => {
+                if let Err(error) = self.keeper.notices_done(ids) {
+                    tracing::error!(%error, "delivered notices could not be written off");
+                }
+            }
+            Errand::Checkpoint(reply) => {
+                drop(reply.send(self.sign()));
+            }
+            Errand::Configure(both) => {
+                let (config, configured) = *both;
+                let input = Input::Configured(configured.clone());
+                self.keeper.configure(config, configured);
+                if let Ok(submission) = Submission::new(input, Digest([0; 32])) {
+                    self.commit(vec![Waiting { submission, reply: None }]);
+                }
+            }
+        }
+    }
+
+    fn sign_if_due(&mut self, now: Time, closing: bool) {
+        let Some(since) = self.unsigned_since else { return };
+        let delay = i64::try_from(self.merge_delay.as_micros()).unwrap_or(i64::MAX);
+        if (closing || now.since(since) >= delay)
+            && let Err(error) = self.sign()
+        {
+            tracing::error!(%error, "no checkpoint was signed");
+        }
+    }
+
+    fn sign(&mut self) -> Result<String, String> {
+        let now = (self.clock)();
+        let epoch = self.keeper.epoch();
+        let tenant = self.keeper.tenant().to_owned();
+        let signer = Arc::clone(&self.signer);
+        let signed = self.keeper.store().checkpoint(&tenant, epoch, now, signer.as_ref());
+        self.unsigned_since = None;
+        signed.map(|checkpoint| checkpoint.note).map_err(|e| e.to_string())
+    }
+}
+
+/// The task that carries calls out.
+struct Dispatcher {
+    dispatch: Dispatch,
+    targets: BTreeMap<String, Arc<dyn Target>>,
+    handle: Handle,
+    clock: Clock,
+}
+
+impl Dispatcher {
+    async fn run(mut self, calls: Vec<Call>, mut news: mpsc::UnboundedReceiver<News>) {
+        self.dispatch.add(calls);
+        let (finish, mut finished) = mpsc::unbounded_channel::<Finished>();
+        loop {
+            let now = (self.clock)();
+            for call in self.dispatch.ready(now) {
+                self.send(call, finish.clone());
+            }
+            let wait = self.dispatch.next_due().map_or(Duration::from_secs(60), |due| {
+                let micros = u64::try_from(due.since((self.clock)())).unwrap_or_default();
+                Duration::from_micros(micros.max(500))
+            });
+            tokio::select! {
+                heard = news.recv() => match heard {
+                    Some(News::Outputs { calls, dones }) => {
+                        self.dispatch.remove(&dones);
+                        self.dispatch.add(calls);
+                    }
+                    Some(News::Stopped(stopped)) => self.dispatch.stop(stopped),
+                    None => return,
+                },
+                Some(Finished { call, again }) = finished.recv() => {
+                    self.dispatch.finished(call);
+                    self.dispatch.add(again);
+                }
+                () = timer(wait) => {}
+            }
+        }
+    }
+
+    fn send(&self, call: Call, finish: mpsc::UnboundedSender<Finished>) {
+        let target = self.targets.get(&call.account.provider).cloned();
+        let handle = self.handle.clone();
+        let clock = Arc::clone(&self.clock);
+        tokio::spawn(async move {
+            let id = dispatch::id(&call);
+            let mut again = None;
+            if let Some(target) = target
+                && carry_out(&call, target.as_ref(), &handle, &clock).await == Carried::NotTaken
+            {
+                let due = clock().plus(NOT_TAKEN_PAUSE);
+                again = Some(Call { due, ..call });
+            }
+            drop(finish.send(Finished { call: id, again }));
+        });
+    }
+}
+
+/// A call that no longer runs, and itself where it must be tried again.
+struct Finished {
+    call: CallId,
+    again: Option<Call>,
+}
+
+/// What became of a call.
+#[derive(PartialEq, Eq)]
+enum Carried {
+    /// Its outcome is committed, or the engine does not want it any more.
+    Over,
+    /// The claim was not taken: nothing was sent.
+    NotTaken,
+}
+
+/// Microseconds until a call is tried again whose claim was not taken.
+const NOT_TAKEN_PAUSE: i64 = 200_000;
+
+/// One call: claimed if it changes anything, sent, and its outcome handed in until it is taken.
+async fn carry_out(
+    call: &Call,
+    target: &dyn Target,
+    handle: &Handle,
+    clock: &Clock,
+) -> Carried {
+    let id = dispatch::id(call);
+    if dispatch::needs_claim(call) {
+        match handle.input(Input::Claim(id)).await {
+            Ok(receipt) if receipt.may_send => {}
+            Ok(_) => return Carried::Over,
+            Err(Busy) => return Carried::NotTaken,
+        }
+    }
+    let outcome = target.call(call, clock()).await;
+    let mut pause = Duration::from_millis(20);
+    while handle.input(Input::Outcome(outcome.clone())).await.is_err() {
+        timer(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(5));
+    }
+    Carried::Over
+}
+
+/// The one timer of the shell.
+#[expect(clippy::disallowed_methods, reason = "dispatch waits for due times here and only here")]
+async fn timer(wait: Duration) {
+    tokio::time::sleep(wait).await;
+}
