@@ -1,0 +1,333 @@
+//! Binary room, configuration: `quell.toml` and the folder around it, strictly parsed. Secrets
+//! are references here, never values.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::fault::Fault;
+
+/// The file's name.
+pub(crate) const FILE: &str = "quell.toml";
+
+/// The whole file.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Settings {
+    /// Always 1.
+    pub(crate) version: u32,
+    /// The tenant; `default` when unset.
+    #[serde(default = "tenant")]
+    pub(crate) tenant: String,
+    /// Where rules, policy, packs and the store are, relative to the file.
+    #[serde(default)]
+    pub(crate) paths: Paths,
+    /// The two listeners.
+    #[serde(default)]
+    pub(crate) listen: Listen,
+    /// Tokens of the control listener.
+    #[serde(default)]
+    pub(crate) token: Vec<Token>,
+    /// The command line's own token, by reference.
+    #[serde(default)]
+    pub(crate) cli_token: Option<String>,
+    /// The log's key and name.
+    #[serde(default)]
+    pub(crate) evidence: Evidence,
+    /// Origins of signals.
+    #[serde(default)]
+    pub(crate) source: Vec<Source>,
+    /// Systems that carry out orders.
+    #[serde(default)]
+    pub(crate) target: Vec<TargetSettings>,
+    /// Where pages go.
+    #[serde(default)]
+    pub(crate) notify: Option<Notify>,
+}
+
+/// Folders.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Paths {
+    pub(crate) rules: PathBuf,
+    pub(crate) policy: PathBuf,
+    pub(crate) packs: PathBuf,
+    pub(crate) store: PathBuf,
+    /// Imported at start when it is newer than the directory in force.
+    pub(crate) directory: Option<PathBuf>,
+}
+
+impl Default for Paths {
+    fn default() -> Self {
+        Self {
+            rules: "rules".into(),
+            policy: "policy".into(),
+            packs: "packs".into(),
+            store: "store".into(),
+            directory: None,
+        }
+    }
+}
+
+/// Addresses of the listeners.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Listen {
+    pub(crate) intake: SocketAddr,
+    pub(crate) control: SocketAddr,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        Self { intake: local(8470), control: local(8471) }
+    }
+}
+
+/// A token of the control listener: only its hash is kept.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Token {
+    /// The principal: records say who approved. A login or address makes it a person.
+    pub(crate) name: String,
+    /// What it may do.
+    pub(crate) role: Role,
+    /// `sha256:<hex>` of the token.
+    pub(crate) hash: String,
+}
+
+/// Roles, each includes those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Role {
+    Viewer,
+    Responder,
+    Approver,
+    Admin,
+}
+
+/// The transparency log.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Evidence {
+    /// Reference to the signing key.
+    pub(crate) key: String,
+    /// The longest that a record waits for a signed checkpoint, milliseconds.
+    pub(crate) merge_delay_ms: u64,
+}
+
+impl Default for Evidence {
+    fn default() -> Self {
+        Self { key: "file:log.key".into(), merge_delay_ms: 1000 }
+    }
+}
+
+/// An origin of signals.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Source {
+    /// Never reused for another origin.
+    pub(crate) name: String,
+    /// The pack that decodes it; its name when unset.
+    #[serde(default)]
+    pub(crate) pack: Option<String>,
+    /// References to bearer secrets; two during rotation.
+    #[serde(default)]
+    pub(crate) bearer: Vec<String>,
+    /// References to HMAC-SHA256 secrets; two during rotation.
+    #[serde(default)]
+    pub(crate) hmac: Vec<String>,
+    /// Poll it as well.
+    #[serde(default)]
+    pub(crate) poll: Option<Poll>,
+    /// Ids of our own principals at the provider.
+    #[serde(default)]
+    pub(crate) own_principals: Vec<String>,
+    /// Mail domains for which it may speak; empty is any.
+    #[serde(default)]
+    pub(crate) domains: Vec<String>,
+}
+
+/// Polling of one source.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Poll {
+    /// `https://example.okta.com`.
+    pub(crate) url: String,
+    /// Reference to the token.
+    pub(crate) token: String,
+    /// Seconds between polls that found nothing.
+    #[serde(default = "ten")]
+    pub(crate) every_s: u64,
+    /// How many hours back the first poll looks.
+    #[serde(default = "day")]
+    pub(crate) first_hours: u64,
+}
+
+/// A system that carries out orders.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TargetSettings {
+    /// The provider's name in the directory.
+    pub(crate) provider: String,
+    /// `okta` or `oidc`.
+    pub(crate) kind: TargetKind,
+    /// Base address.
+    pub(crate) url: String,
+    /// Reference to the token.
+    pub(crate) token: String,
+    /// `ssws` or `bearer`.
+    #[serde(default)]
+    pub(crate) auth: AuthScheme,
+    /// For `oidc`: the call that ends all sessions and grants of a subject.
+    #[serde(default)]
+    pub(crate) end_sessions: Option<EndSessions>,
+    /// For `oidc`: the call that lists sessions, for the read-back.
+    #[serde(default)]
+    pub(crate) list_sessions: Option<ListSessions>,
+    /// Milliseconds of quiet that the read-back watches.
+    #[serde(default)]
+    pub(crate) quiet_ms: Option<u64>,
+    /// Milliseconds by which the provider's log may lag.
+    #[serde(default)]
+    pub(crate) lag_ms: Option<u64>,
+    /// Milliseconds that one call may take.
+    #[serde(default)]
+    pub(crate) timeout_ms: Option<u64>,
+}
+
+/// Which dialect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum TargetKind {
+    Okta,
+    Oidc,
+}
+
+/// How the token is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum AuthScheme {
+    #[default]
+    Ssws,
+    Bearer,
+}
+
+/// A configured administrative call.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EndSessions {
+    pub(crate) method: String,
+    /// With `{sub}` where the subject goes.
+    pub(crate) path: String,
+    pub(crate) expected: Vec<u16>,
+}
+
+/// A configured list call.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ListSessions {
+    pub(crate) path: String,
+    /// JSON pointer to an array or a count; empty is the whole answer.
+    #[serde(default)]
+    pub(crate) pointer: String,
+}
+
+/// Where pages go.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Notify {
+    /// The receiver of Standard Webhooks.
+    pub(crate) webhook: String,
+    /// Reference to the signing secret.
+    pub(crate) secret: String,
+}
+
+fn tenant() -> String {
+    "default".to_owned()
+}
+
+fn ten() -> u64 {
+    10
+}
+
+fn day() -> u64 {
+    24
+}
+
+/// The configuration with its place.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    /// The folder of `quell.toml`.
+    pub(crate) folder: PathBuf,
+    /// What stands in it.
+    pub(crate) settings: Settings,
+}
+
+impl Place {
+    /// Finds the configuration: `--config` names the folder or its file; else the current folder.
+    pub(crate) fn find(config: Option<&Path>) -> Result<Self, Fault> {
+        let given = config.map_or_else(|| PathBuf::from("."), Path::to_path_buf);
+        let file = if given.is_dir() { given.join(FILE) } else { given };
+        let text = std::fs::read_to_string(&file).map_err(|e| {
+            Fault::config(
+                format!("`{}` cannot be read: {e}", file.display()),
+                "run `quell init DIR`, or name the folder with --config",
+            )
+        })?;
+        let settings = parse(&file, &text)?;
+        let folder = file.parent().map(Path::to_path_buf).unwrap_or_default();
+        let folder = if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder };
+        Ok(Self { folder, settings })
+    }
+
+    /// True when the current folder or `--config` holds a configuration.
+    pub(crate) fn exists(config: Option<&Path>) -> bool {
+        config.is_some() || Path::new(FILE).exists()
+    }
+
+    /// A path of the settings, relative to the folder.
+    pub(crate) fn path(&self, path: &Path) -> PathBuf {
+        self.folder.join(path)
+    }
+}
+
+/// Parses the text; errors name file and line.
+pub(crate) fn parse(file: &Path, text: &str) -> Result<Settings, Fault> {
+    let settings: Settings = toml::from_str(text).map_err(|e| {
+        let line = e.span().map_or(1, |span| line_of(text, span.start));
+        let message = e.message().replace('\n', " ");
+        let message = format!("{}:{line}: {message}", file.display());
+        Fault::config(message, "compare with the commented file that `quell init` writes")
+    })?;
+    let wrong = |message: String, help: &str| Err(Fault::config(message, help));
+    if settings.version != 1 {
+        let message = format!("{}: `version` is {}", file.display(), settings.version);
+        return wrong(message, "write `version = 1`");
+    }
+    let mut names: BTreeMap<&str, u32> = BTreeMap::new();
+    for source in &settings.source {
+        *names.entry(&source.name).or_default() += 1;
+        if source.bearer.is_empty() && source.hmac.is_empty() && source.poll.is_none() {
+            let message = format!("source `{}` has neither bearer, hmac nor poll", source.name);
+            return wrong(message, "say how it proves who it is");
+        }
+    }
+    if let Some((name, _)) = names.iter().find(|(_, n)| **n > 1) {
+        return wrong(format!("source `{name}` stands twice"), "names are never reused");
+    }
+    for address in [settings.listen.intake, settings.listen.control] {
+        if !address.ip().is_loopback() {
+            let message = format!("`{address}` is not a loopback address");
+            return wrong(message, "listen on 127.0.0.1 and put a TLS proxy in front");
+        }
+    }
+    Ok(settings)
+}
+
+/// The line of a byte offset, from 1.
+pub(crate) fn line_of(text: &str, offset: usize) -> usize {
+    text.bytes().take(offset).filter(|b| *b == b'\n').count() + 1
+}
