@@ -1,0 +1,138 @@
+//! Store: the journal frame, one input of the engine as stored bytes. The layout is frozen in
+//! `docs/formats.md`; it never looks into a body and never writes one in another format.
+
+mod read;
+
+use lz4_flex::block;
+use quell_core::id::Digest;
+use quell_core::time::Time;
+use thiserror::Error;
+
+pub use read::{BadFrame, Content, StoredFrame, read, read_group};
+pub(crate) use read::{decompress, tombstone};
+
+/// The format that this version writes.
+pub const FORMAT: u16 = 1;
+
+/// Bytes of one body before compression.
+pub const MAX_BODY_BYTES: usize = 16 << 20;
+
+/// Bytes of the frames of one commit, as stored.
+pub const MAX_GROUP_BYTES: usize = 64 << 20;
+
+/// Bytes of a tenant's name.
+pub const MAX_TENANT_BYTES: usize = quell_evidence::leaf::MAX_TENANT_BYTES;
+
+/// Bytes of a nonce.
+const MAX_NONCE_BYTES: usize = 24;
+
+/// Below this, compression costs more than it saves.
+const MIN_PACKED_BYTES: usize = 64;
+
+/// How a body is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Codec {
+    /// As it is.
+    None = 0,
+    /// One LZ4 block; its length before compression stands in the frame.
+    Lz4 = 1,
+    /// Nothing is left of it.
+    Erased = 255,
+}
+
+/// A body, compressed where that helps.
+///
+/// Making one is the costly part of a frame and needs nothing of the store: do it on any core.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Body {
+    codec: Codec,
+    raw_bytes: u32,
+    stored: Vec<u8>,
+}
+
+/// One input of the engine on its way into the journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frame {
+    /// Which input it is and how its body is encoded; the caller's numbers.
+    pub kind: u16,
+    /// When it was appended; never earlier than the frame before it.
+    pub at: Time,
+    /// The pack that decoded it; zeros where no pack did.
+    pub pack_digest: Digest,
+    /// The rules that matched it; zeros where none did.
+    pub rules_digest: Digest,
+    /// What the caller encoded.
+    pub body: Body,
+}
+
+/// A body longer than [`MAX_BODY_BYTES`].
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("a journal body of {0} bytes is longer than 16777216")]
+pub struct BodyTooLong(pub usize);
+
+impl Body {
+    /// Compresses `raw`, or keeps it as it is where that is no longer.
+    ///
+    /// # Errors
+    /// [`BodyTooLong`].
+    pub fn pack(raw: &[u8]) -> Result<Self, BodyTooLong> {
+        let too_long = || BodyTooLong(raw.len());
+        if raw.len() > MAX_BODY_BYTES {
+            return Err(too_long());
+        }
+        let raw_bytes = u32::try_from(raw.len()).map_err(|_| too_long())?;
+        if raw.len() >= MIN_PACKED_BYTES {
+            let mut stored = block::compress(raw);
+            if stored.len() < raw.len() {
+                stored.shrink_to_fit();
+                return Ok(Self { codec: Codec::Lz4, raw_bytes, stored });
+            }
+        }
+        Ok(Self { codec: Codec::None, raw_bytes, stored: raw.to_vec() })
+    }
+
+    /// Bytes before compression.
+    pub fn raw_bytes(&self) -> u32 {
+        self.raw_bytes
+    }
+
+    /// Bytes that will be stored.
+    pub fn stored_bytes(&self) -> usize {
+        self.stored.len()
+    }
+}
+
+impl Frame {
+    /// Appends the frame's bytes to `out`.
+    ///
+    /// *Invariant*: `tenant` is 1 to [`MAX_TENANT_BYTES`] bytes; the commit has seen to it.
+    pub(crate) fn encode(&self, tenant: &str, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.reserve(self.body.stored.len() + 256);
+        out.extend_from_slice(&FORMAT.to_le_bytes());
+        out.extend_from_slice(&self.kind.to_le_bytes());
+        out.push(self.body.codec as u8);
+        out.extend_from_slice(&0_u32.to_le_bytes());
+        out.push(0);
+        out.extend_from_slice(&self.at.0.to_le_bytes());
+        out.push(u8::try_from(tenant.len()).unwrap_or(u8::MAX));
+        out.extend_from_slice(tenant.as_bytes());
+        out.extend_from_slice(&self.pack_digest.0);
+        out.extend_from_slice(&self.rules_digest.0);
+        out.extend_from_slice(&self.body.raw_bytes.to_le_bytes());
+        let length = u32::try_from(self.body.stored.len()).unwrap_or(u32::MAX);
+        out.extend_from_slice(&length.to_le_bytes());
+        let head = crc32c::crc32c(out.get(start..).unwrap_or_default());
+        let crc = crc32c::crc32c_append(head, &self.body.stored);
+        out.extend_from_slice(&crc.to_le_bytes());
+        out.extend_from_slice(&self.body.stored);
+    }
+
+    /// Bytes that [`Frame::encode`] will append.
+    pub(crate) fn encoded_bytes(&self, tenant: &str) -> usize {
+        95 + tenant.len() + self.body.stored.len()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,117 @@
+//! Store: the schema, one numbered file after the other. Never goes back, and never touches a
+//! database that is newer than the program or not ours.
+
+use std::path::Path;
+
+use quell_core::id::Digest;
+use rusqlite::{Connection, params};
+
+use super::{APPLICATION_ID, OpenError, failed};
+
+/// Every migration: its number is its place from 1; published files are never changed.
+const MIGRATIONS: &[(&str, &str)] = &[("first", include_str!("migrations/0001_first.sql"))];
+
+/// Brings the schema up to date in one transaction.
+///
+/// *Crash*: the schema is as before or up to date.
+pub(super) fn migrate(conn: &mut Connection, path: &Path) -> Result<(), OpenError> {
+    migrate_to(conn, path, MIGRATIONS)
+}
+
+fn migrate_to(
+    conn: &mut Connection,
+    path: &Path,
+    migrations: &[(&str, &str)],
+) -> Result<(), OpenError> {
+    let foreign = |cause: String| OpenError::Foreign { path: path.to_owned(), cause };
+    let tx =
+        conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(failed)?;
+    let tables: u32 =
+        tx.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(failed)?;
+    let id: i32 =
+        tx.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(failed)?;
+    if tables > 0 && id != APPLICATION_ID {
+        return Err(foreign("it holds other tables".to_owned()));
+    }
+    let applied = applied(&tx).map_err(failed)?;
+    if applied.len() > migrations.len() {
+        let small = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let (found, known) = (small(applied.len()), small(migrations.len()));
+        return Err(OpenError::Newer { found, known });
+    }
+    for (place, (name, sql)) in migrations.iter().enumerate() {
+        let digest = Digest::of(sql.as_bytes());
+        match applied.get(place) {
+            Some(known) if *known == digest.0 => {}
+            Some(_) => return Err(foreign(format!("its migration `{name}` is another one"))),
+            None => {
+                tx.execute_batch(sql).map_err(failed)?;
+                tx.execute(
+                    "INSERT INTO migration (number, name, digest) VALUES (?1, ?2, ?3)",
+                    params![i64::try_from(place).unwrap_or(i64::MAX) + 1, name, digest.0],
+                )
+                .map_err(failed)?;
+            }
+        }
+    }
+    tx.commit().map_err(|error| failed(error).into())
+}
+
+/// The digests of the migrations that were applied, in order.
+fn applied(conn: &Connection) -> rusqlite::Result<Vec<[u8; 32]>> {
+    conn.pragma_update(None, "application_id", APPLICATION_ID)?;
+    conn.execute_batch(
+        "CREATE TABLE IF NOT EXISTS migration (
+             number INTEGER PRIMARY KEY,
+             name   TEXT NOT NULL,
+             digest BLOB NOT NULL
+         ) STRICT;",
+    )?;
+    let mut select = conn.prepare("SELECT digest FROM migration ORDER BY number")?;
+    let rows = select.query_map([], |row| row.get(0))?;
+    rows.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: (&str, &str) = ("second", "CREATE TABLE more (x INTEGER) STRICT;");
+
+    #[test]
+    fn goes_forward_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("some.db");
+        let mut conn = Connection::open(&path).unwrap();
+        let newer: Vec<_> = MIGRATIONS.iter().copied().chain([SECOND]).collect();
+        migrate(&mut conn, &path).unwrap();
+        migrate(&mut conn, &path).unwrap();
+        migrate_to(&mut conn, &path, &newer).unwrap();
+        let older = migrate(&mut conn, &path).unwrap_err();
+        assert_eq!(
+            older.to_string(),
+            "the store has schema `2`, this program knows up to `1`: use a newer one"
+        );
+        let changed = [("first", "CREATE TABLE other (x INTEGER)"), SECOND];
+        let error = migrate_to(&mut conn, &path, &changed).unwrap_err().to_string();
+        assert!(error.ends_with("its migration `first` is another one"), "{error}");
+    }
+
+    #[test]
+    fn leaves_other_databases_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("some.db");
+        let mut conn = Connection::open(&path).unwrap();
+        conn.execute_batch("CREATE TABLE theirs (x INTEGER)").unwrap();
+        let error = migrate(&mut conn, &path).unwrap_err().to_string();
+        assert!(error.ends_with("it holds other tables"), "{error}");
+        let tables: Vec<String> = conn
+            .prepare("SELECT name FROM sqlite_schema")
+            .unwrap()
+            .query_map([], |row| row.get(0))
+            .unwrap()
+            .collect::<Result<_, _>>()
+            .unwrap();
+        assert_eq!(tables, ["theirs"]);
+    }
+}
