@@ -223,6 +223,3 @@ pub(crate) fn one_line(message: &str) -> String {
     let mut chars = line.chars().filter(|c| !c.is_control()).take(200);
     chars.next().into_iter().flat_map(char::to_lowercase).chain(chars).collect()
 }
-
-#[cfg(test)]
-mod tests;

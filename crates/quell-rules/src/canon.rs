@@ -86,9 +86,11 @@ mod tests {
 
     #[test]
     fn one_text_for_one_meaning() {
-        let value = json!({"b": [1, -2, 1.5, 1e300, true, null], "a": {"z": "é\n\"\\", "y": ""}});
-        expect![[r#"{"a": {"y": "", "z": "\U000000E9\U0000000A\"\\"}, "b": [1, -2, 1.5, 1e300, true, null]}"#]]
-            .assert_eq(&text(&value));
+        let value = json!({"b": [1, -2, 1.5, 1e300, true], "a": {"z": "é\n\"\\", "y": ""}});
+        let expected = expect![[
+            r#"{"a": {"y": "", "z": "\U000000E9\U0000000A\"\\"}, "b": [1, -2, 1.5, 1e300, true]}"#
+        ]];
+        expected.assert_eq(&text(&value));
     }
 
     fn any_value() -> impl Strategy<Value = Value> {

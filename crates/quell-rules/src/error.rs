@@ -1,4 +1,4 @@
-//! Rules room: what can be wrong with a rule, as types, each with the user's own words and a remedy.
+//! Rules room: what can be wrong with a rule, as types, each with the user's words and a remedy.
 //! Never decides what to do about it: a caller refuses the whole set when there is any error.
 
 use thiserror::Error;

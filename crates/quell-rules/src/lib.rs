@@ -1,13 +1,14 @@
-//! Rules: parses Sigma v2 detections and correlations and matches one event to a sorted list of rule ids; pure.
+//! Rules room: Sigma v2 detections and correlations in, one event's sorted list of matching rules
+//! out. Never touches I/O, clock, randomness, async or logging.
 //!
-//! Wraps rsigma-parser and rsigma-eval. No I/O, clock, randomness, async or logging: texts come in,
-//! values and typed errors go out, and the same input always gives the same output.
+//! Wraps rsigma-parser and rsigma-eval: texts come in, values and typed errors go out, and the same
+//! input always gives the same output.
 //!
 //! - [`RuleSet::parse`] reads rule files and gives the good rules and all errors.
 //! - [`Matcher::match_event`] tells which detections match an [`Event`].
 //! - [`Correlation`] is what the engine correlates by event time.
 //! - [`SelectionSet`] does the same for packs, on a vendor's JSON records.
-//! - [`yaml::documents`] reads YAML with caps and tells the line of a key, for rules and packs alike.
+//! - [`yaml::documents`] reads YAML with caps and tells the line of a key, for rules and packs.
 
 pub mod limits;
 pub mod yaml;

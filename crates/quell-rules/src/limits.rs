@@ -15,8 +15,8 @@ pub const MAX_NODES: usize = 32 * 1024;
 pub const MAX_FILES: usize = 1024;
 /// Rules in one rule set.
 pub const MAX_RULES: usize = 4096;
-/// `[` and `{` in one document, wherever they stand: the YAML reader's time grows with the square of
-/// the nesting, which is not known before it has read the text.
+/// `[` and `{` in one document, wherever they stand: the YAML reader's time grows with the square
+/// of the nesting, which is not known before it has read the text.
 pub const MAX_OPENINGS: usize = 8 * 1024;
 /// Errors that are told of one document.
 pub const MAX_PROBLEMS: usize = 50;

@@ -22,7 +22,8 @@ pub struct Ask {
 pub struct QuellBlock {
     /// What the rule asks for; `None` for a building block, which asks for nothing by itself.
     pub ask: Option<Ask>,
-    /// Why the response is proportionate, in words for the evidence; empty only in a building block.
+    /// Why the response is proportionate, in words for the evidence; may be empty only in a
+    /// building block.
     pub rationale: String,
     /// Traits that must all be unseen for the identity before the event. The engine decides this;
     /// a match of the detection alone does not.

@@ -1,5 +1,5 @@
-//! Rules room: lists of Sigma `detection` blocks on a vendor's JSON records, for packs. Decides only
-//! which blocks a record satisfies; what a block means is the pack's.
+//! Rules room: lists of Sigma `detection` blocks on a vendor's JSON records, for packs. Decides
+//! only which blocks a record satisfies; what a block means is the pack's.
 
 use std::collections::BTreeMap;
 
@@ -39,7 +39,8 @@ impl SelectionSet {
     /// Checks and compiles a list of blocks.
     ///
     /// # Errors
-    /// The problems of every block, at most [`crate::limits::MAX_PROBLEMS`] of each; there is no set with only some of its blocks.
+    /// The problems of every block, at most [`crate::limits::MAX_PROBLEMS`] of each; there is
+    /// no set with only some of its blocks.
     pub fn parse(blocks: &[&Value]) -> Result<Self, Vec<SelectionError>> {
         let mut set = Self::default();
         let mut errors = Vec::new();

@@ -34,8 +34,8 @@ impl RuleIdx {
 
 /// Rules that were read together, in the order of their ids.
 ///
-/// Invariant: ids and names are unique, every reference of a correlation leads to a rule of the set,
-/// and no correlation leads back to itself.
+/// Invariant: ids and names are unique, every reference of a correlation leads to a rule of the
+/// set, and no correlation leads back to itself.
 #[derive(Debug, Clone, Default)]
 pub struct RuleSet {
     rules: Vec<Rule>,

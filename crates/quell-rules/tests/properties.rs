@@ -53,7 +53,8 @@ proptest! {
         let mut shuffled = rules;
         let len = shuffled.len();
         for i in 0..len {
-            let j = usize::try_from(seed.rotate_left(u32::try_from(i).unwrap()) % 64).unwrap() % len;
+            let rotated = seed.rotate_left(u32::try_from(i).unwrap());
+            let j = usize::try_from(rotated % 64).unwrap() % len;
             shuffled.swap(i, j);
         }
         let other = parse(&files(&shuffled, &places));

@@ -179,3 +179,21 @@ fn the_digest_does_not_hang_on_file_order() {
     let back: Vec<(&str, &str)> = files.iter().rev().map(|(_, t)| ("x.yml", t.as_str())).collect();
     assert_eq!(RuleSet::parse(&forth).0.digest(), RuleSet::parse(&back).0.digest());
 }
+
+#[test]
+fn the_examples_of_the_guide_are_valid() {
+    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/rules.md");
+    let guide = std::fs::read_to_string(guide).unwrap();
+    let examples: Vec<&str> =
+        guide.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert_eq!(examples.len(), 2);
+    let (set, errors) = RuleSet::parse(&[("rules.md", &examples.join("---\n"))]);
+    assert_eq!(errors, []);
+    assert_eq!(set.len(), 3);
+    for modifier in quell_rules::MODIFIERS {
+        assert!(guide.contains(&format!("`{modifier}`")), "the guide lacks `{modifier}`");
+    }
+    for field in quell_rules::FIELDS {
+        assert!(guide.contains(&format!("`{field}`")), "the guide lacks `{field}`");
+    }
+}

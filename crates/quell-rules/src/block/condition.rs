@@ -115,14 +115,9 @@ fn references(
         ConditionExpr::Not(part) => references(part, names, used, path, problems),
         ConditionExpr::Selector { pattern, .. } => {
             let matched = names.iter().filter(|name| pattern.matches_detection_name(name));
-            let before = used.len();
-            let mut any = false;
-            for name in matched {
-                any = true;
-                used.insert((*name).to_owned());
-            }
-            debug_assert!(any || used.len() == before, "only matched names are used");
-            if !any {
+            let matched: Vec<&&str> = matched.collect();
+            used.extend(matched.iter().map(|name| (**name).to_owned()));
+            if matched.is_empty() {
                 // rsigma takes `all of` nothing for true
                 let help = did_you_mean(&pattern.to_string(), names.iter().copied());
                 let fault = Fault::UnknownSelection(pattern.to_string());

@@ -11,12 +11,12 @@ use crate::error::{Fault, did_you_mean};
 use crate::limits::{
     MAX_NAME_BYTES, MAX_PATTERN_BYTES, MAX_REGEX_BYTES, MAX_REGEXES, MAX_VALUES, MAX_WILDCARDS,
 };
-use crate::vocab::{ENTITY_PREFIX, EntityKind, FIELDS, Field};
+use crate::vocab::{ENTITY_PREFIX, EntityKind, FIELDS, Field, Use};
 
 /// The field modifiers that are evaluated.
 ///
-/// Not among them: encodings (`base64`, `wide`, ..), which a signal has no use for; `windash`, which
-/// multiplies its value up to 390,625 times; `expand` and `fieldref`, which let one field's text
+/// Not among them: encodings (`base64`, `wide`, ..), which a signal has no use for; `windash`,
+/// which multiplies its value up to 390,625 times; `expand` and `fieldref`, which let one field's text
 /// choose what another is compared with; and parts of a timestamp, which belong to correlation.
 pub const MODIFIERS: &[&str] = &[
     "contains",
@@ -149,16 +149,19 @@ impl Check {
             let help = "add `|all`, or write a selection of its own and `not` in the `condition`";
             return self.problem(path, fault, help);
         }
+        let compares = ["gt", "gte", "lt", "lte"].into_iter().any(has);
         for value in values {
             match value {
                 Value::Array(_) | Value::Object(_) => {
                     let help = "join nested names by dots, as in `entity.ip`";
                     self.problem(path, wrong("a value or a list of values"), help);
                 }
-                Value::Bool(_) => {}
+                Value::Bool(_) if !compares => {}
                 _ if has("exists") => {
                     self.problem(path, wrong("true or false"), "write for example `|exists: true`");
                 }
+                Value::Number(_) if compares => {}
+                _ if compares => self.problem(path, wrong("a number"), "write it without quotes"),
                 Value::String(text) => self.text(key, text, modifiers, path),
                 _ if has("re") => {
                     self.problem(path, wrong("a regular expression"), "quote the value");
@@ -226,7 +229,15 @@ impl Check {
         }
         let values = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
         for text in values.iter().filter_map(Value::as_str) {
-            if !text.contains(['*', '?', '\\']) {
+            if text.contains(['*', '?', '\\']) {
+                continue;
+            }
+            let known = || Use::NAMES.iter().any(|name| name.eq_ignore_ascii_case(text));
+            if self.dialect == Dialect::Signal && field == "use" && !known() {
+                let help = did_you_mean(text, Use::NAMES.iter().copied());
+                let fault = Fault::UnknownValue { what: "use", value: text.to_owned() };
+                self.problem(path, fault, help);
+            } else {
                 self.literals.push(Literal {
                     field: field.to_owned(),
                     value: text.to_owned(),

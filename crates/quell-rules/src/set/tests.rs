@@ -267,6 +267,190 @@ fn tells_typos_with_line_and_remedy() {
 }
 
 #[test]
+fn tells_what_could_never_match_as_meant() {
+    let check = |item: &str, expected: &Expect| {
+        check_errors(&[&detection("a", "").replace("kind: sign_in", item)], expected);
+    };
+    check(
+        "use: [alone, jion]",
+        &expect![[r#"
+        0.yml:7: unknown use `jion`; did you mean `join`?
+    "#]],
+    );
+    check(
+        "use|neq: [alone, join]",
+        &expect![[r#"
+        0.yml:7: `use|neq` cannot be matched: a value always differs from one of several; add `|all`, or write a selection of its own and `not` in the `condition`
+    "#]],
+    );
+    check(
+        "use|contains|startswith: a",
+        &expect![[r#"
+        0.yml:7: `use|contains|startswith` cannot be matched: invalid modifier combination: conflicting modifiers: at most one operator may be set per field; got |contains, |startswith; see `docs/rules.md` for fields, modifiers and values
+    "#]],
+    );
+    check(
+        "use|i: a",
+        &expect![[r#"
+        0.yml:7: `use|i` cannot be matched: invalid modifier combination: regex flag modifiers |i have no effect without |re; case sensitivity for substring or equality matching is controlled by |cased (or its absence, which keeps the default c; see `docs/rules.md` for fields, modifiers and values
+    "#]],
+    );
+    check(
+        "use|all: alone",
+        &expect![[r#"
+        0.yml:7: `use|all` cannot be matched: invalid modifier combination: |all modifier requires more than one value; see `docs/rules.md` for fields, modifiers and values
+    "#]],
+    );
+    check(
+        "confidence|gte: fifty",
+        &expect![[r#"
+            0.yml:7: `confidence|gte` must be a number; write it without quotes
+        "#]],
+    );
+    check(
+        "entity.ip|cidr: 192.0.2.0/99",
+        &expect![[r#"
+        0.yml:7: `entity.ip|cidr` cannot be matched: invalid CIDR: invalid IP address syntax; see `docs/rules.md` for fields, modifiers and values
+    "#]],
+    );
+    check(
+        "subject|re: 'a(?=b)'",
+        &expect![[r#"
+        0.yml:7: `subject|re` cannot be matched: look-around, including look-ahead and look-behind, is not supported; write the regular expression as the crate `regex` does
+    "#]],
+    );
+    check(
+        "subject|re: 5",
+        &expect![[r#"
+        0.yml:7: `subject|re` must be a regular expression; quote the value
+    "#]],
+    );
+    check(
+        "subject|exists: maybe",
+        &expect![[r#"
+        0.yml:7: `subject|exists` must be true or false; write for example `|exists: true`
+    "#]],
+    );
+    check(
+        "kind: []",
+        &expect![[r#"
+        0.yml:7: `kind` must be a list that is not empty; list a value
+    "#]],
+    );
+    check(
+        "kind: {a: b}",
+        &expect![[r#"
+        0.yml:7: `kind` must be a value or a list of values; join nested names by dots, as in `entity.ip`
+    "#]],
+    );
+    check(
+        "kind: [[a]]",
+        &expect![[r#"
+        0.yml:7: `kind` must be a value or a list of values; join nested names by dots, as in `entity.ip`
+    "#]],
+    );
+    check(
+        "'': a",
+        &expect![[r#"
+        0.yml:7: unknown field ``; use one of `kind`, `use`, `source`, `confidence`, `subject`, `anomaly`, `entity.sender`, `entity.domain`, `entity.url`, `entity.ip`, `entity.session`, `entity.device`, `entity.message`, `entity.oauth_app`, `entity.user_agent`, `entity.threat`, `entity.campaign`
+    "#]],
+    );
+}
+
+#[test]
+fn conditions_and_selections_say_what_they_mean() {
+    let check = |block: &str, expected: &Expect| {
+        let text = "title: a\nid: a\nlogsource: {product: quell}\ndetection:\n";
+        check_errors(&[&format!("{text}{block}")], expected);
+    };
+    check(
+        "  s: {kind: a}\n  f: {kind: b}\n  condition: s\n",
+        &expect![[r#"
+        0.yml:6: selection `f` is not used by the condition; name it in the `condition` or remove it
+    "#]],
+    );
+    check(
+        "  s: {kind: a}\n  condition: all of t_*\n",
+        &expect![[r#"
+        0.yml:6: the condition names `t_*`, which is no selection of this rule; use one of `s`
+    "#]],
+    );
+    check(
+        "  s: {kind: a}\n  condition: s and\n",
+        &expect![[r#"
+        0.yml:6: condition `s and` cannot be read: at column 6; combine names of selections by `and`, `or`, `not`, `1 of name_*`, `all of them`
+    "#]],
+    );
+    check(
+        "  s: {kind: a}\n  condition: [s, 5]\n",
+        &expect![[r#"
+        0.yml:6: `condition` must be a text or a list of texts; combine names of selections by `and`, `or`, `not`, `1 of name_*`, `all of them`
+    "#]],
+    );
+    check(
+        "  s: {kind: a}\n  condition: ''\n",
+        &expect![[r#"
+        0.yml:6: condition `` cannot be read: at column 1; combine names of selections by `and`, `or`, `not`, `1 of name_*`, `all of them`
+    "#]],
+    );
+    check(
+        "  s: {kind: a}\n",
+        &expect![[r#"
+        0.yml:4: `condition` is missing; add for example `condition: selection`
+    "#]],
+    );
+    check(
+        "  condition: s\n",
+        &expect![[r#"
+        0.yml:4: `selection` is missing; write for example `selection:` with `kind: sign_in` below it
+    "#]],
+    );
+    check(
+        "  s: [phish, click]\n  condition: s\n",
+        &expect![[r#"
+        0.yml:5: selection `s` names no field; write `field: value` below it
+    "#]],
+    );
+    check(
+        "  s: phish\n  condition: s\n",
+        &expect![[r#"
+        0.yml:5: selection `s` names no field; write `field: value` below it
+    "#]],
+    );
+    check(
+        "  s: [{kind: a}, b]\n  condition: s\n",
+        &expect![[r#"
+        0.yml:5: `s` must be a mapping, or a list of mappings only; write for example `selection:` with `kind: sign_in` below it
+    "#]],
+    );
+    check(
+        "  s: {}\n  condition: s\n",
+        &expect![[r#"
+        0.yml:5: `s` must be a mapping of fields to values that is not empty; write for example `selection:` with `kind: sign_in` below it
+    "#]],
+    );
+    check(
+        "  not: {kind: a}\n  condition: not\n",
+        &expect![[r#"
+        0.yml:4: `selection` is missing; write for example `selection:` with `kind: sign_in` below it
+        0.yml:5: `not` must be a name of letters, digits, `_` and `-` that is no word of conditions; rename the selection, for example to `selection`
+    "#]],
+    );
+    check(
+        "  s: {kind: a}\n  condition: s\n  timeframe: 5m\n",
+        &expect![[r#"
+        0.yml:7: `timeframe` has no effect here; write a correlation rule with a `timespan`
+    "#]],
+    );
+    check(
+        "  - s\n",
+        &expect![[r#"
+        0.yml:4: `detection` must be a mapping of selections and a condition; write for example `selection:` with `kind: sign_in` below it
+    "#]],
+    );
+}
+
+#[test]
 fn rules_that_another_rule_forbids() {
     let a = detection("a", "name: x\n");
     check_errors(
@@ -293,6 +477,16 @@ fn rules_that_another_rule_forbids() {
             0.yml:9: name `b` is already taken by the rule at 1.yml:1; give the rule another name
         "#]],
     );
+}
+
+#[test]
+fn errors_do_not_hang_on_file_order() {
+    let (one, other) = (detection("a", "name: x\n"), detection("a", "name: y\nlevel: high\n"));
+    let forth = RuleSet::parse(&[("0.yml", &one), ("1.yml", &other)]);
+    let back = RuleSet::parse(&[("1.yml", &other), ("0.yml", &one)]);
+    assert_eq!(forth.1, back.1);
+    assert_eq!(forth.1.len(), 1);
+    assert_eq!(forth.0.digest(), back.0.digest());
 }
 
 #[test]

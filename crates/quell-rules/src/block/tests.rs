@@ -1,1 +1,0 @@
-//! Rules room: tests of `block`.
