@@ -1,0 +1,125 @@
+//! Okta: suspend a user and lift it again. The status is read before and after; nothing is
+//! lifted that we did not set.
+
+use quell_core::order::{Answer, Call, Fault};
+use quell_core::time::Time;
+use reqwest::Method;
+use serde::{Deserialize, Serialize};
+
+use super::{Okta, end, user_path};
+use crate::target::{Refusal, Said, Trace};
+use crate::text::clean;
+use crate::vendor::{Ask, agent};
+
+/// What the probe keeps for the undo.
+#[derive(Debug, Serialize, Deserialize)]
+struct Snapshot {
+    status: String,
+}
+
+impl Okta {
+    pub(super) async fn probe_suspend(
+        &self,
+        call: &Call,
+        now: Time,
+        trace: &mut Trace,
+    ) -> Result<Said, Refusal> {
+        let status = self.status(call, now, trace).await?;
+        let detail = format!("status is `{status}`");
+        if status != "ACTIVE" && status != "SUSPENDED" {
+            let detail = format!("{detail}: only an `ACTIVE` user can be suspended");
+            return Err(Refusal::new(Fault::Precondition, detail));
+        }
+        let snapshot = serde_json::to_string(&Snapshot { status: status.clone() }).ok();
+        let alive = status == "ACTIVE";
+        Ok(Said::new(Answer::Before { alive, already: !alive, snapshot }, detail))
+    }
+
+    pub(super) async fn suspend(
+        &self,
+        call: &Call,
+        now: Time,
+        trace: &mut Trace,
+    ) -> Result<Said, Refusal> {
+        let path = format!("{}/lifecycle/suspend", user_path(call)?);
+        match self.client.send(Ask::act(Method::POST, path, &agent(call)), now, trace).await {
+            Ok(_) => Ok(Said::new(Answer::Accepted { already: false }, "accepted")),
+            Err(refusal) if refusal.fault == Fault::Precondition => {
+                // Okta answers 400 for a user who is suspended already
+                let status = self.status(call, now, trace).await?;
+                if status != "SUSPENDED" {
+                    return Err(refusal);
+                }
+                // a later attempt finds what an earlier one of ours, whose answer was lost, did
+                let already = call.attempt <= 1;
+                Ok(Said::new(Answer::Accepted { already }, "was suspended already"))
+            }
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    pub(super) async fn read_back_suspend(
+        &self,
+        call: &Call,
+        now: Time,
+        trace: &mut Trace,
+    ) -> Result<Said, Refusal> {
+        let status = self.status(call, now, trace).await?;
+        let done = status == "SUSPENDED";
+        let answer = Answer::Seen { done, conclusive: true };
+        Ok(Said::new(answer, format!("status is `{status}`")))
+    }
+
+    /// Lifts the suspension, if the probe saw the user active before: ends sessions once more
+    /// first, because a block that is lifted gives the same tokens their life back.
+    ///
+    /// *Crash* between the two: still suspended; both calls may be made again.
+    pub(super) async fn unsuspend(
+        &self,
+        call: &Call,
+        now: Time,
+        trace: &mut Trace,
+    ) -> Result<Said, Refusal> {
+        let was: Option<Snapshot> =
+            call.snapshot.as_deref().and_then(|text| serde_json::from_str(text).ok());
+        if was.is_none_or(|was| was.status != "ACTIVE") {
+            let detail = "the user was not active before: not lifted, nothing was sent";
+            return Err(Refusal::new(Fault::Precondition, detail));
+        }
+        let path = format!("{}/lifecycle/unsuspend", user_path(call)?);
+        if self.status(call, now, trace).await? != "SUSPENDED" {
+            return Ok(Said::new(Answer::Accepted { already: true }, "is not suspended"));
+        }
+        let end = Ask::act(Method::DELETE, end::path(call, true)?, &agent(call));
+        self.client.send(end, now, trace).await?;
+        self.client.send(Ask::act(Method::POST, path, &agent(call)), now, trace).await?;
+        let detail = "sessions ended once more, then accepted";
+        Ok(Said::new(Answer::Accepted { already: false }, detail))
+    }
+
+    pub(super) async fn read_back_unsuspend(
+        &self,
+        call: &Call,
+        now: Time,
+        trace: &mut Trace,
+    ) -> Result<Said, Refusal> {
+        let status = self.status(call, now, trace).await?;
+        let done = status != "SUSPENDED";
+        let answer = Answer::Seen { done, conclusive: true };
+        Ok(Said::new(answer, format!("status is `{status}`")))
+    }
+
+    /// The user's status word, e.g. `ACTIVE`; the single-user read is current, lists may lag.
+    async fn status(&self, call: &Call, now: Time, trace: &mut Trace) -> Result<String, Refusal> {
+        let ask = Ask::get(user_path(call)?, &agent(call));
+        let user = self.client.send(ask, now, trace).await?.json()?;
+        let unclear = |why: &str| Refusal::new(Fault::Indeterminate, why);
+        if user.get("id").and_then(|id| id.as_str()) != Some(call.account.id.as_str()) {
+            return Err(unclear("the answer is about another user"));
+        }
+        match user.get("status").and_then(|status| status.as_str()) {
+            Some(status) => Ok(clean(status, 40)),
+            None => Err(unclear("the answer holds no status")),
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Okta: how many refresh tokens of a user are listed. Reads only.
+
+use quell_core::order::{Call, Fault};
+use quell_core::time::Time;
+use serde_json::Value;
+
+use super::{Okta, user_path};
+use crate::target::{Refusal, Trace};
+use crate::vendor::{Ask, agent};
+
+/// Clients and pages that are looked at; beyond that the count is incomplete.
+const CLIENTS_MAX: usize = 50;
+const PAGES_MAX: usize = 5;
+
+/// Refresh tokens, as far as they were listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Tokens {
+    /// How many were seen.
+    pub(super) count: usize,
+    /// Everything was looked at.
+    pub(super) complete: bool,
+}
+
+impl Okta {
+    /// Lists the user's clients and their refresh tokens; stops at the first one when only
+    /// `any` is asked for.
+    pub(super) async fn tokens(
+        &self,
+        call: &Call,
+        any: bool,
+        now: Time,
+        trace: &mut Trace,
+    ) -> Result<Tokens, Refusal> {
+        let user = user_path(call)?;
+        let path = format!("{user}/clients?limit=200");
+        let clients = self.pages(&path, any, call, now, trace).await?;
+        let mut tokens =
+            Tokens { count: 0, complete: clients.complete && clients.items.len() <= CLIENTS_MAX };
+        for client in clients.items.iter().take(CLIENTS_MAX) {
+            let Some(id) = client.get("client_id").and_then(Value::as_str) else {
+                let why = "the list of clients holds one without an id";
+                return Err(Refusal::new(Fault::Indeterminate, why));
+            };
+            let path = format!("{user}/clients/{}/tokens?limit=200", crate::text::encode(id));
+            let listed = match self.pages(&path, any, call, now, trace).await {
+                Ok(listed) => listed,
+                // the client's last token went between the two calls
+                Err(refusal) if refusal.fault == Fault::UnknownSubject => continue,
+                Err(refusal) => return Err(refusal),
+            };
+            let live = |token: &&Value| {
+                token.get("status").and_then(Value::as_str).is_none_or(|status| status != "REVOKED")
+            };
+            tokens.count += listed.items.iter().filter(live).count();
+            tokens.complete &= listed.complete;
+            if any && tokens.count > 0 {
+                break;
+            }
+        }
+        Ok(tokens)
+    }
+
+    /// Follows the vendor's next links over a list; `quick` reads the first page alone, because
+    /// containment waits for the probe.
+    pub(super) async fn pages(
+        &self,
+        path: &str,
+        quick: bool,
+        call: &Call,
+        now: Time,
+        trace: &mut Trace,
+    ) -> Result<Pages, Refusal> {
+        let mut pages = Pages { items: Vec::new(), complete: false, date: None };
+        let mut path = path.to_owned();
+        for _ in 0..PAGES_MAX {
+            let reply = self.client.send(Ask::get(path, &agent(call)), now, trace).await?;
+            let Value::Array(items) = reply.json()? else {
+                let why = "the answer proves nothing: it is no list";
+                return Err(Refusal::new(Fault::Indeterminate, why));
+            };
+            let empty = items.is_empty();
+            pages.items.extend(items);
+            pages.date = pages.date.or(reply.date);
+            match reply.next {
+                // the System Log always names a next page; an empty page means "caught up"
+                Some(_) if quick => break,
+                Some(next) if !empty => path = next,
+                _ => {
+                    pages.complete = true;
+                    break;
+                }
+            }
+        }
+        Ok(pages)
+    }
+}
+
+/// A list as far as it was read.
+#[derive(Debug)]
+pub(super) struct Pages {
+    /// The items.
+    pub(super) items: Vec<Value>,
+    /// The last page was reached.
+    pub(super) complete: bool,
+    /// The vendor's clock at the first page.
+    pub(super) date: Option<Time>,
+}
