@@ -9,6 +9,7 @@ use quell_core::order::Call;
 use quell_core::replay::{self, Unreadable};
 use quell_core::time::Time;
 use quell_evidence::canonical;
+use quell_store::frame::Content;
 use quell_store::views::{Frames, StateRows};
 use quell_store::{
     Body, CallKey, Change, Commit, CommitError, Effects, Frame, LeaseError, ReadError,
@@ -181,7 +182,7 @@ impl Keeper {
             if frame.at < from || frame.kind != replay::kind::SIGNALS {
                 continue;
             }
-            let Some(body) = frame.body.as_deref() else { continue };
+            let Content::Kept(body) = &frame.content else { continue };
             if let Input::Signals(intake) = replay::decode(frame.kind, body)? {
                 engine.fold(frame.at, &intake);
             }

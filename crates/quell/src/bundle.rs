@@ -1,51 +1,61 @@
 //! Binary room, the evidence bundle: everything up to the newest checkpoint in one file that
 //! verifies offline with the public key alone.
 
-use quell_evidence::bundle::Writer;
-use quell_evidence::note::{Note, VerifierKey};
-use quell_store::views::Views;
+use quell_evidence::bundle::{Broken, Writer};
+use quell_evidence::leaf::{Body, Record};
+use quell_evidence::note::VerifierKey;
+use quell_store::views::{Pick, Records, Views};
 
 use crate::fault::Fault;
-use crate::server::control::all_records;
+
+/// Why no bundle was written.
+enum Unwritten {
+    Broken(Broken),
+}
+
+impl From<Broken> for Unwritten {
+    fn from(broken: Broken) -> Self {
+        Self::Broken(broken)
+    }
+}
 
 /// Writes the bundle of a tenant.
 pub(crate) fn export(views: &dyn Views, tenant: &str, verifier: &str) -> Result<Vec<u8>, Fault> {
-    let bad = |e: &dyn std::fmt::Display| Fault::evidence(e.to_string());
-    let key: VerifierKey = verifier.trim_end().parse().map_err(|e| bad(&e))?;
+    let key: VerifierKey =
+        verifier.trim_end().parse().map_err(|_| Fault::evidence("the public key is not valid"))?;
     let checkpoint = views.checkpoint(tenant, None).map_err(|e| Fault::store(&e))?;
     let checkpoint = checkpoint.ok_or_else(|| Fault::evidence("no checkpoint was signed yet"))?;
-    let note = Note::parse(checkpoint.note.as_bytes()).map_err(|e| bad(&e))?;
-    let records = all_records(views, tenant);
+    let writer = Writer::new(checkpoint.note.as_bytes(), &key, tenant)
+        .map_err(|e| Fault::evidence(e.to_string()))?;
     let mut failed = None;
-    let stored = records
-        .map_while(|record| match record {
+    let limit = usize::try_from(checkpoint.size).unwrap_or(usize::MAX);
+    let records = Records::new(views, tenant, Pick::All, 0).take(limit).map_while(|stored| {
+        let record = stored.map_err(|e| e.to_string());
+        match record.and_then(|stored| owned(&stored)) {
             Ok(record) => Some(record),
             Err(error) => {
                 failed = Some(error);
                 None
             }
-        })
-        .take_while(|record| record.seq < checkpoint.size);
-    let bytes = write(&note, &key, tenant, stored)?;
-    match failed {
-        None => Ok(bytes),
-        Some(error) => Err(Fault::store(&error)),
+        }
+    });
+    let mut bytes = Vec::new();
+    let written = writer.write(records, |part| {
+        bytes.extend_from_slice(part);
+        Ok::<(), Unwritten>(())
+    });
+    match (failed, written) {
+        (Some(error), _) => Err(Fault::store(&error)),
+        (None, Err(Unwritten::Broken(broken))) => Err(Fault::evidence(broken.to_string())),
+        (None, Ok(())) => Ok(bytes),
     }
 }
 
-fn write(
-    note: &Note,
-    key: &VerifierKey,
-    tenant: &str,
-    records: impl Iterator<Item = quell_store::StoredRecord>,
-) -> Result<Vec<u8>, Fault> {
-    let bad = |e: &dyn std::fmt::Display| Fault::evidence(e.to_string());
-    let mut bytes = Vec::new();
-    let mut writer = Writer::new(note, key, tenant, &mut bytes).map_err(|e| bad(&e))?;
-    for stored in records {
-        let record = stored.record().map_err(|e| bad(&e))?;
-        writer.write(&record, &mut bytes).map_err(|e| bad(&e))?;
-    }
-    writer.finish(&mut bytes).map_err(|e| bad(&e))?;
-    Ok(bytes)
+fn owned(stored: &quell_store::StoredRecord) -> Result<Record<'static>, String> {
+    let record = stored.record().map_err(|e| e.to_string())?;
+    let body = match record.body {
+        Body::Kept { salt, bytes } => Body::Kept { salt, bytes: bytes.into_owned().into() },
+        Body::Erased { digest } => Body::Erased { digest },
+    };
+    Ok(Record { header: record.header.into_owned(), body })
 }

@@ -12,9 +12,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use quell_core::effect::{Freeze, Input, Reply, TakeBack};
 use quell_core::id::Digest;
-use quell_core::time::{HOUR, MINUTE, Time};
+use quell_core::time::MINUTE;
 use quell_run::{Clock, Handle};
-use quell_store::views::{Pick, Records, StateRows, Views};
+use quell_store::views::{Pick, StateRows, Views};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
@@ -398,21 +398,4 @@ async fn bundle(State(control): State<Control>, headers: HeaderMap) -> Response 
         }
         .await,
     )
-}
-
-/// How far back `records` of the explain view reach, for people.
-pub(crate) fn ago(now: Time, then: Time) -> String {
-    let age = now.since(then);
-    if age < MINUTE {
-        "just now".to_owned()
-    } else if age < HOUR {
-        format!("{} min ago", age / MINUTE)
-    } else {
-        format!("{} h ago", age / HOUR)
-    }
-}
-
-/// Every record, for the bundle: a page at a time.
-pub(crate) fn all_records<'a>(views: &'a dyn Views, tenant: &'a str) -> Records<'a> {
-    Records::new(views, tenant, Pick::All, 0)
 }

@@ -1,0 +1,289 @@
+//! Binary room, assembly: from the user's folder to rules, policy, packs and targets; every error
+//! names file, line and remedy.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quell_core::effect::Configured;
+use quell_core::engine::Config;
+use quell_core::order::Capability;
+use quell_core::policy::{Policy, PolicyFiles};
+use quell_core::rule::Rules;
+use quell_core::time::MINUTE;
+use quell_rules::RuleSet;
+use quell_sources::{EMBEDDED, Pack};
+use quell_targets::oidc::{EndCall, ListCall, Oidc, OidcConfig};
+use quell_targets::okta::{Okta, OktaConfig};
+use quell_targets::{Auth, Secret, Target, VendorConfig};
+
+use crate::config::{AuthScheme, Place, TargetKind, TargetSettings};
+use crate::fault::Fault;
+use crate::{secret, shipped};
+
+/// One problem of the user's files.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+pub(crate) struct Problem {
+    pub(crate) file: String,
+    pub(crate) line: Option<u32>,
+    pub(crate) message: String,
+    pub(crate) remedy: String,
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.line {
+            Some(line) => write!(f, "{}:{line}: {}", self.file, self.message)?,
+            None => write!(f, "{}: {}", self.file, self.message)?,
+        }
+        if self.remedy.is_empty() { Ok(()) } else { write!(f, "\n    remedy: {}", self.remedy) }
+    }
+}
+
+/// Rules, policy and packs in force.
+#[derive(Debug, Clone)]
+pub(crate) struct Brain {
+    pub(crate) rules: Rules,
+    pub(crate) policy: Policy,
+    pub(crate) packs: BTreeMap<String, Arc<Pack>>,
+}
+
+impl Brain {
+    /// What Quell ships, without a folder.
+    pub(crate) fn shipped() -> Result<Self, Vec<Problem>> {
+        Self::of(&owned(shipped::RULES), &shipped::policy(), &owned(EMBEDDED), &[])
+    }
+
+    /// What stands in the user's folder; packs of the folder go before shipped ones.
+    pub(crate) fn load(place: &Place) -> Result<Self, Vec<Problem>> {
+        let one = |fault: Fault| {
+            let Fault { message, help, .. } = fault;
+            vec![Problem { file: crate::config::FILE.into(), line: None, message, remedy: help }]
+        };
+        let paths = &place.settings.paths;
+        let rules = texts(&place.path(&paths.rules), &["yml", "yaml"]).map_err(one)?;
+        let policy = place.path(&paths.policy);
+        let policy = texts(&policy, &["toml", "cedar", "cedarschema"]).map_err(one)?;
+        let policy = PolicyFiles(policy.into_iter().collect());
+        let mut packs: BTreeMap<String, String> = owned(EMBEDDED).into_iter().collect();
+        let folder = place.path(&paths.packs);
+        if let Ok(entries) = std::fs::read_dir(&folder) {
+            for entry in entries.flatten() {
+                let file = entry.path().join("pack.yml");
+                if let Ok(text) = std::fs::read_to_string(&file) {
+                    packs.insert(entry.file_name().to_string_lossy().into_owned(), text);
+                }
+            }
+        }
+        let sources: Vec<&str> =
+            place.settings.source.iter().map(|source| source.name.as_str()).collect();
+        Self::of(&rules, &policy, &packs.into_iter().collect::<Vec<_>>(), &sources)
+    }
+
+    fn of(
+        rules: &[(String, String)],
+        policy: &PolicyFiles,
+        packs: &[(String, String)],
+        sources: &[&str],
+    ) -> Result<Self, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let texts: Vec<(&str, &str)> =
+            rules.iter().map(|(n, t)| (n.as_str(), t.as_str())).collect();
+        let (set, errors) = RuleSet::parse(&texts);
+        let mut errors = errors;
+        if !sources.is_empty() {
+            errors.extend(set.unknown_values("source", sources));
+        }
+        for error in &errors {
+            problems.push(Problem {
+                file: format!("rules/{}", error.file()),
+                line: Some(error.line()),
+                message: error.fault().to_string(),
+                remedy: error.help().to_owned(),
+            });
+        }
+        let parsed = problems.is_empty().then(|| Rules::new(set));
+        let rules = parsed.and_then(|rules| {
+            rules
+                .map_err(|errors| {
+                    problems.extend(errors.into_iter().map(|error| Problem {
+                        file: format!("rules/{}", error.file),
+                        line: Some(error.line),
+                        message: error.what,
+                        remedy: String::new(),
+                    }));
+                })
+                .ok()
+        });
+        let policy = Policy::load(policy)
+            .map_err(|errors| {
+                problems.extend(errors.into_iter().map(|error| Problem {
+                    file: format!("policy/{}", error.file),
+                    line: error.line,
+                    message: error.message,
+                    remedy: error.remedy,
+                }));
+            })
+            .ok();
+        let mut loaded = BTreeMap::new();
+        for (name, text) in packs {
+            match Pack::load(&format!("packs/{name}/pack.yml"), text) {
+                Ok(pack) => {
+                    loaded.insert(name.clone(), Arc::new(pack));
+                }
+                Err(errors) => problems.extend(errors.into_iter().map(pack_problem)),
+            }
+        }
+        match (rules, policy) {
+            (Some(rules), Some(policy)) if problems.is_empty() => {
+                Ok(Self { rules, policy, packs: loaded })
+            }
+            _ => {
+                problems.sort();
+                problems.dedup();
+                Err(problems)
+            }
+        }
+    }
+
+    /// The engine's configuration.
+    pub(crate) fn config(
+        &self,
+        tenant: &str,
+        capabilities: BTreeMap<String, Vec<Capability>>,
+    ) -> Config {
+        Config {
+            tenant: tenant.to_owned(),
+            rules: self.rules.clone(),
+            policy: self.policy.clone(),
+            capabilities,
+        }
+    }
+
+    /// The digests of what is in force.
+    pub(crate) fn configured(&self) -> Configured {
+        let packs = self.packs.iter().map(|(n, pack)| (n.clone(), pack.digest().to_string()));
+        Configured {
+            rules: self.rules.digest.to_string(),
+            policy: self.policy.digest.to_string(),
+            packs: packs.collect(),
+            engine: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+}
+
+/// Problems as one fault.
+pub(crate) fn fault(problems: &[Problem]) -> Fault {
+    let lines: Vec<String> = problems.iter().map(|p| format!("\n  {p}")).collect();
+    let message = format!("{} problem(s) in the configuration:{}", problems.len(), lines.concat());
+    Fault::config(message, "`quell check` says the same")
+}
+
+fn owned(texts: &[(&str, &str)]) -> Vec<(String, String)> {
+    texts.iter().map(|(n, t)| ((*n).to_owned(), (*t).to_owned())).collect()
+}
+
+fn pack_problem(error: quell_sources::PackError) -> Problem {
+    Problem {
+        file: error.file,
+        line: Some(error.line),
+        message: error.message,
+        remedy: error.remedy,
+    }
+}
+
+/// The texts of a folder's files by ending, sorted by name.
+fn texts(folder: &Path, endings: &[&str]) -> Result<Vec<(String, String)>, Fault> {
+    let entries = std::fs::read_dir(folder).map_err(|e| Fault::file(folder, &e))?;
+    let mut all = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(|e| Fault::file(folder, &e))?.path();
+        let fits = path.extension().is_some_and(|e| endings.iter().any(|end| e == *end));
+        if let Some(name) = path.file_name().filter(|_| fits) {
+            let text = std::fs::read_to_string(&path).map_err(|e| Fault::file(&path, &e))?;
+            all.push((name.to_string_lossy().into_owned(), text));
+        }
+    }
+    all.sort();
+    Ok(all)
+}
+
+/// The configured targets by provider.
+pub(crate) fn targets(
+    place: &Place,
+    policy: &Policy,
+) -> Result<BTreeMap<String, Arc<dyn Target>>, Fault> {
+    let mut all: BTreeMap<String, Arc<dyn Target>> = BTreeMap::new();
+    for settings in &place.settings.target {
+        let token = Secret::new(secret::resolve(&place.folder, &settings.token)?);
+        let target = target(settings, token, policy)?;
+        if all.insert(settings.provider.clone(), target).is_some() {
+            let message = format!("two targets for provider `{}`", settings.provider);
+            return Err(Fault::config(message, "one target a provider"));
+        }
+    }
+    Ok(all)
+}
+
+/// One target.
+pub(crate) fn target(
+    settings: &TargetSettings,
+    token: Secret,
+    policy: &Policy,
+) -> Result<Arc<dyn Target>, Fault> {
+    let bad = |e: &dyn std::fmt::Display| {
+        Fault::config(format!("target `{}`: {e}", settings.provider), "see docs/targets/")
+    };
+    let auth = match (settings.kind, settings.auth) {
+        (TargetKind::Okta, AuthScheme::Ssws) => Auth::Ssws(token),
+        _ => Auth::Bearer(token),
+    };
+    let mut vendor = VendorConfig::new(&settings.url, auth);
+    if let Some(ms) = settings.timeout_ms {
+        vendor.total_timeout = Duration::from_millis(ms.clamp(50, 120_000));
+    }
+    let micros = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX / 1000).saturating_mul(1000);
+    let protected: BTreeSet<String> = policy
+        .protected
+        .accounts()
+        .into_iter()
+        .filter(|account| account.provider == settings.provider)
+        .map(|account| account.id)
+        .collect();
+    match settings.kind {
+        TargetKind::Okta => {
+            let mut config = OktaConfig::new(&settings.provider, vendor);
+            config.protected = protected;
+            config.quiet = settings.quiet_ms.map_or(config.quiet, micros).clamp(0, 5 * MINUTE);
+            config.log_lag = settings.lag_ms.map_or(config.log_lag, micros);
+            Ok(Arc::new(Okta::new(config).map_err(|e| bad(&e))?))
+        }
+        TargetKind::Oidc => {
+            let end = settings.end_sessions.as_ref().ok_or_else(|| {
+                bad(&"`end_sessions` is missing: an OpenID provider has no standard call for it")
+            })?;
+            let end = EndCall {
+                method: end.method.clone(),
+                path: end.path.clone(),
+                expected: end.expected.clone(),
+            };
+            let mut config = OidcConfig::new(&settings.provider, vendor, end);
+            config.protected = protected;
+            config.list_sessions = settings.list_sessions.as_ref().map(|list| ListCall {
+                path: list.path.clone(),
+                pointer: list.pointer.clone(),
+            });
+            config.quiet = settings.quiet_ms.map_or(config.quiet, micros).clamp(0, 5 * MINUTE);
+            config.list_lag = settings.lag_ms.map_or(config.list_lag, micros);
+            Ok(Arc::new(Oidc::new(config).map_err(|e| bad(&e))?))
+        }
+    }
+}
+
+/// What the targets can do, by provider.
+pub(crate) fn capabilities(
+    targets: &BTreeMap<String, Arc<dyn Target>>,
+) -> BTreeMap<String, Vec<Capability>> {
+    targets.iter().map(|(name, target)| (name.clone(), target.capabilities())).collect()
+}

@@ -1,0 +1,96 @@
+//! Binary room, client: the command line's way to a running engine, on loopback with its token.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::config::Place;
+use crate::fault::Fault;
+use crate::secret;
+
+/// A connection to the control listener.
+pub(crate) struct Client {
+    base: String,
+    token: String,
+    http: reqwest::Client,
+    runtime: tokio::runtime::Runtime,
+}
+
+/// Bytes that an answer may have: bundles come this way.
+const ANSWER_MAX: usize = 4 << 30;
+
+impl Client {
+    /// From the configuration.
+    pub(crate) fn new(place: &Place) -> Result<Self, Fault> {
+        let reference = place.settings.cli_token.as_deref().ok_or_else(|| {
+            Fault::config("`cli_token` is not set", "write `cli_token = \"file:admin.token\"`")
+        })?;
+        let token = secret::resolve(&place.folder, reference)?;
+        let http = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .timeout(Duration::from_secs(60))
+            .build()
+            .map_err(|e| Fault::unreachable(&e))?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|e| Fault::unreachable(&e))?;
+        let base = format!("http://{}", place.settings.listen.control);
+        Ok(Self { base, token, http, runtime })
+    }
+
+    /// GET, as bytes.
+    pub(crate) fn bytes(&self, path: &str) -> Result<Vec<u8>, Fault> {
+        let request = self.http.get(format!("{}{path}", self.base));
+        self.send(request)
+    }
+
+    /// GET, as JSON.
+    pub(crate) fn get(&self, path: &str) -> Result<Value, Fault> {
+        parse(&self.bytes(path)?)
+    }
+
+    /// POST of JSON, answered by JSON.
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Result<Value, Fault> {
+        let request = self.http.post(format!("{}{path}", self.base)).json(body);
+        parse(&self.send(request)?)
+    }
+
+    fn send(&self, request: reqwest::RequestBuilder) -> Result<Vec<u8>, Fault> {
+        let request = request.bearer_auth(&self.token);
+        self.runtime.block_on(async {
+            let mut response = request.send().await.map_err(|e| {
+                Fault::unreachable(&format!("no engine answers at {}: {}", self.base, kind(&e)))
+            })?;
+            let status = response.status();
+            let mut bytes = Vec::new();
+            while let Some(chunk) = response.chunk().await.map_err(|e| Fault::unreachable(&e))? {
+                if bytes.len() + chunk.len() > ANSWER_MAX {
+                    return Err(Fault::refused("the answer is too long"));
+                }
+                bytes.extend_from_slice(&chunk);
+            }
+            if status.is_success() {
+                return Ok(bytes);
+            }
+            let told = parse(&bytes).ok();
+            let message = told.as_ref().and_then(|v| v.get("error")).and_then(Value::as_str);
+            Err(Fault::refused(message.unwrap_or(status.as_str()).to_owned()))
+        })
+    }
+}
+
+fn kind(error: &reqwest::Error) -> &'static str {
+    if error.is_connect() {
+        "nothing listens there"
+    } else if error.is_timeout() {
+        "it does not answer in time"
+    } else {
+        "the connection broke"
+    }
+}
+
+fn parse(bytes: &[u8]) -> Result<Value, Fault> {
+    serde_json::from_slice(bytes).map_err(|e| Fault::unreachable(&e))
+}

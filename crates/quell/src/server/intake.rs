@@ -1,0 +1,257 @@
+//! Binary room, the intake listener: bodies of sources in, results after the commit out. Trusts
+//! nothing before the door of the source did.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use axum::Json;
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use quell_core::effect::{Input, Intake};
+use quell_core::id::Digest;
+use quell_core::signal::{Matched, Provenance, Reject};
+use quell_core::time::Time;
+use quell_run::{Busy, Clock, Handle, Receipt, Submission};
+use quell_sources::limits::BODY_BYTES_MAX;
+use quell_sources::{DecodeContext, Decoded, Door, Pack};
+use serde_json::{Value, json};
+
+use super::refuse;
+use crate::assemble::Brain;
+
+/// One configured source.
+#[derive(Debug)]
+pub(crate) struct Origin {
+    pub(crate) name: String,
+    pub(crate) pack: Arc<Pack>,
+    /// None for a source that is only polled.
+    pub(crate) door: Option<Door>,
+    pub(crate) own_principals: Vec<String>,
+    pub(crate) domains: Vec<String>,
+}
+
+/// The sources with what they need of the engine.
+#[derive(Default)]
+pub(crate) struct Intakes {
+    pub(crate) origins: BTreeMap<String, Arc<Origin>>,
+    shared: Option<Arc<Shared>>,
+}
+
+/// What every intake shares.
+pub(crate) struct Shared {
+    tenant: String,
+    brain: Brain,
+    handle: Handle,
+    clock: Clock,
+    refused: AtomicU64,
+}
+
+/// What the listener works with.
+#[derive(Clone)]
+struct Doors {
+    origins: Arc<BTreeMap<String, Arc<Origin>>>,
+    shared: Arc<Shared>,
+}
+
+impl Intakes {
+    /// Connects the sources with the running engine.
+    pub(crate) fn wire(&mut self, tenant: String, brain: Brain, handle: Handle, clock: Clock) {
+        let refused = AtomicU64::new(0);
+        self.shared = Some(Arc::new(Shared { tenant, brain, handle, clock, refused }));
+    }
+}
+
+/// The routes.
+pub(crate) fn router(intakes: Intakes) -> Router {
+    let health = Router::new().route("/healthz", get(|| async { "ok\n" }));
+    let Some(shared) = intakes.shared else { return health };
+    let doors = Doors { origins: Arc::new(intakes.origins), shared };
+    let routes = Router::new()
+        .route("/v1/sources/{name}", post(take).get(challenge))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(doors);
+    health.merge(routes)
+}
+
+/// Header names and values as plain text; what is no text is left out.
+fn plain(headers: &HeaderMap) -> Vec<(String, String)> {
+    let text = |(name, value): (&axum::http::HeaderName, &axum::http::HeaderValue)| {
+        value.to_str().ok().map(|value| (name.as_str().to_owned(), value.to_owned()))
+    };
+    headers.iter().filter_map(text).collect()
+}
+
+/// Okta's one-time verification of an event hook.
+async fn challenge(
+    State(doors): State<Doors>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    let known = doors.origins.get(&name).is_some_and(|origin| origin.door.is_some());
+    match quell_sources::door::okta_challenge(&plain(&headers)).filter(|_| known) {
+        Some(answer) => Json(json!({ "verification": answer })).into_response(),
+        None => refuse(StatusCode::NOT_FOUND, "there is nothing here"),
+    }
+}
+
+async fn take(
+    State(doors): State<Doors>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let shared = Arc::clone(&doors.shared);
+    let now = (shared.clock)();
+    let origin = doors.origins.get(&name).cloned();
+    let Some((origin, door)) = origin.as_ref().and_then(|o| o.door.as_ref().map(|d| (o, d)))
+    else {
+        shared.refused.fetch_add(1, Ordering::Relaxed);
+        return refuse(StatusCode::UNAUTHORIZED, "not authenticated");
+    };
+    let envelope = match door.authenticate(&plain(&headers), &body, now) {
+        Ok(envelope) => envelope,
+        Err(refusal) => {
+            // 401 and 413 store nothing and count.
+            shared.refused.fetch_add(1, Ordering::Relaxed);
+            let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::BAD_REQUEST);
+            if status == StatusCode::BAD_REQUEST {
+                return shared.bad(origin, &refusal.to_string(), &body).await;
+            }
+            return refuse(status, &refusal.to_string());
+        }
+    };
+    let origin = Arc::clone(origin);
+    let ready = tokio::task::spawn_blocking(move || {
+        shared.prepare(&origin, envelope.provenance, now, &envelope.body)
+    });
+    match ready.await {
+        Ok(prepared) => finish(&doors.shared, prepared).await,
+        Err(_) => refuse(StatusCode::INTERNAL_SERVER_ERROR, "the body could not be decoded"),
+    }
+}
+
+async fn finish(shared: &Shared, prepared: Prepared) -> Response {
+    let Prepared { submission, results, fault } = prepared;
+    let submission = match submission {
+        Ok(submission) => submission,
+        Err(too_long) => return refuse(StatusCode::PAYLOAD_TOO_LARGE, &too_long),
+    };
+    match shared.handle.submit(submission).await {
+        Err(Busy) => {
+            let mut response = refuse(StatusCode::SERVICE_UNAVAILABLE, "busy: try again");
+            let soon = axum::http::HeaderValue::from_static("1");
+            response.headers_mut().insert(axum::http::header::RETRY_AFTER, soon);
+            response
+        }
+        Ok(_) if fault.is_some() => {
+            let body = json!({ "error": fault });
+            (StatusCode::BAD_REQUEST, Json(body)).into_response()
+        }
+        Ok(receipt) => {
+            let body = json!({ "seq": receipt.seq, "at": receipt.at, "records": results });
+            (StatusCode::ACCEPTED, Json(body)).into_response()
+        }
+    }
+}
+
+/// A body on its way to the engine.
+pub(crate) struct Prepared {
+    submission: Result<Submission, String>,
+    results: Vec<Value>,
+    fault: Option<String>,
+}
+
+impl Shared {
+    /// Decodes and matches a body and encodes its frame; pure but for the CPU it takes.
+    fn prepare(
+        &self,
+        origin: &Origin,
+        provenance: Provenance,
+        now: Time,
+        body: &[u8],
+    ) -> Prepared {
+        let context = DecodeContext {
+            tenant: &self.tenant,
+            source: &origin.name,
+            provenance,
+            now,
+            provider: None,
+            own_principals: &origin.own_principals,
+            allowed_domains: &origin.domains,
+        };
+        let decoded = origin.pack.decode(&context, body);
+        let (intake, results, fault) = self.intake(&origin.name, decoded, body);
+        let submission = Submission::new(Input::Signals(intake), origin.pack.digest());
+        Prepared { submission: submission.map_err(|e| e.to_string()), results, fault }
+    }
+
+    fn intake(
+        &self,
+        source: &str,
+        decoded: Decoded,
+        body: &[u8],
+    ) -> (Intake, Vec<Value>, Option<String>) {
+        let mut intake = Intake { source: source.to_owned(), ..Intake::default() };
+        let mut results = Vec::with_capacity(decoded.records.len());
+        for record in decoded.records {
+            let ids: Vec<String> = record.signals.iter().map(|s| s.id.to_string()).collect();
+            results.push(match &record.reject {
+                None => json!({ "signals": ids }),
+                Some(reject) => json!({ "reject": reject.reason, "detail": reject.detail }),
+            });
+            intake.raw.extend(body.get(record.raw).map(<[u8]>::to_vec));
+            intake.rejects.extend(record.reject);
+            intake.matched.extend(record.signals.into_iter().map(|signal| {
+                let rules = self.brain.rules.match_ids(&signal);
+                Matched { signal, rules }
+            }));
+        }
+        let fault = decoded.fault.as_ref().map(|reject| reject.detail.clone());
+        intake.rejects.extend(decoded.fault);
+        (intake, results, fault)
+    }
+
+    /// A body that an authenticated source sent and nobody can read: one bounded reject.
+    async fn bad(&self, origin: &Origin, why: &str, body: &[u8]) -> Response {
+        let reject = Reject {
+            source: origin.name.clone(),
+            reason: quell_core::signal::RejectReason::Unparsable,
+            detail: quell_core::engine::plain(why),
+            record: Digest::of(body),
+        };
+        let intake = Intake {
+            source: origin.name.clone(),
+            rejects: vec![reject],
+            ..Intake::default()
+        };
+        let submission =
+            Submission::new(Input::Signals(intake), origin.pack.digest()).map_err(|e| e.to_string());
+        let fault = Some(why.to_owned());
+        finish(self, Prepared { submission, results: Vec::new(), fault }).await
+    }
+
+    /// Hands a polled page in, with the cursor that belongs to it.
+    pub(crate) async fn page(
+        &self,
+        origin: &Origin,
+        body: &[u8],
+        cursor: Vec<u8>,
+    ) -> Result<Receipt, Busy> {
+        let now = (self.clock)();
+        let prepared = self.prepare(origin, Provenance::Polled, now, body);
+        let submission = prepared.submission.map_err(|_| Busy)?;
+        self.handle.submit(submission.with_cursor(&origin.name, cursor)).await
+    }
+}
+
+impl Intakes {
+    /// What pollers need.
+    pub(crate) fn shared(&self) -> Option<Arc<Shared>> {
+        self.shared.clone()
+    }
+}

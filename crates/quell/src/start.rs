@@ -1,0 +1,158 @@
+//! Binary room, start: store, engine, listeners, pollers and pager as one running whole, used by
+//! `serve`, the demonstration and the benchmark alike.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use quell_core::effect::{Input, Notice};
+use quell_core::id::Digest;
+use quell_core::time::Time;
+use quell_evidence::note::SignerKey;
+use quell_run::{Clock, Handle, Keeper, Parts};
+use quell_store::{KeySigner, Options, SqliteStore, SqliteViews, Store};
+use quell_targets::Target;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+
+use crate::assemble::{self, Brain};
+use crate::config::Token;
+use crate::fault::Fault;
+use crate::server::control::{self, Control};
+use crate::server::intake::{self, Intakes};
+
+/// Everything that a running engine is made of.
+pub(crate) struct Ingredients {
+    pub(crate) tenant: String,
+    pub(crate) store: std::path::PathBuf,
+    pub(crate) brain: Brain,
+    pub(crate) targets: BTreeMap<String, Arc<dyn Target>>,
+    pub(crate) key: SignerKey,
+    pub(crate) tokens: Vec<Token>,
+    pub(crate) intakes: Intakes,
+    pub(crate) intake: SocketAddr,
+    pub(crate) control: SocketAddr,
+    pub(crate) merge_delay: Duration,
+    pub(crate) holder: String,
+}
+
+/// A running engine.
+pub(crate) struct Running {
+    pub(crate) handle: Handle,
+    pub(crate) intake: SocketAddr,
+    pub(crate) control: SocketAddr,
+    pub(crate) pages: mpsc::UnboundedReceiver<Notice>,
+    pub(crate) verifier: String,
+    maintain: std::sync::mpsc::Sender<()>,
+}
+
+/// The system's clock in microseconds.
+#[expect(clippy::disallowed_methods, reason = "the one clock; everything else takes it as a value")]
+pub(crate) fn clock() -> Clock {
+    Arc::new(|| {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        Time(since.map_or(0, |d| i64::try_from(d.as_micros()).unwrap_or(i64::MAX)))
+    })
+}
+
+/// Starts everything; both listeners are bound when it returns.
+pub(crate) async fn start(parts: Ingredients) -> Result<Running, Fault> {
+    let clock = clock();
+    let store = open_store(&parts.store)?;
+    let maintain = maintain(&store)?;
+    let capabilities = assemble::capabilities(&parts.targets);
+    let config = parts.brain.config(&parts.tenant, capabilities);
+    let configured = parts.brain.configured();
+    let keeper = Keeper::open(Box::new(store), config, configured, &parts.holder, clock())
+        .map_err(|e| Fault::store(&e))?;
+    let verifier = parts.key.verifier().to_string();
+    let origin = parts.key.verifier().name().to_owned();
+    let (pages, page_news) = mpsc::unbounded_channel();
+    let handle = quell_run::start(Parts {
+        keeper,
+        targets: parts.targets,
+        signer: Arc::new(KeySigner { origin, key: parts.key }),
+        clock: Arc::clone(&clock),
+        pages,
+        merge_delay: parts.merge_delay,
+    })
+    .map_err(|e| Fault::store(&e))?;
+    let views = SqliteViews::open(&parts.store).map_err(|e| Fault::store(&e))?;
+    let control = Control {
+        tenant: parts.tenant.clone(),
+        handle: handle.clone(),
+        clock: Arc::clone(&clock),
+        tokens: Arc::new(parts.tokens),
+        views: Arc::new(Mutex::new(Box::new(views))),
+        verifier: verifier.clone(),
+    };
+    let mut intakes = parts.intakes;
+    intakes.wire(parts.tenant, parts.brain, handle.clone(), clock);
+    let (intake_at, intake_router) = (parts.intake, intake::router(intakes));
+    let intake = listen(intake_at, intake_router).await?;
+    let control = listen(parts.control, control::router(control)).await?;
+    Ok(Running { handle, intake, control, pages: page_news, verifier, maintain })
+}
+
+async fn listen(address: SocketAddr, router: axum::Router) -> Result<SocketAddr, Fault> {
+    let bad = |e: std::io::Error| {
+        let help = "is another engine running? choose another port in quell.toml";
+        Fault::new("Q0009", format!("cannot listen on `{address}`: {e}"), help)
+    };
+    let listener = TcpListener::bind(address).await.map_err(bad)?;
+    let bound = listener.local_addr().map_err(bad)?;
+    tokio::spawn(async move {
+        if let Err(error) = axum::serve(listener, router).await {
+            tracing::error!(%error, "a listener ended");
+        }
+    });
+    Ok(bound)
+}
+
+fn open_store(folder: &Path) -> Result<SqliteStore, Fault> {
+    std::fs::create_dir_all(folder).map_err(|e| Fault::file(folder, &e))?;
+    SqliteStore::open(folder, Options::default()).map_err(|e| Fault::store(&e))
+}
+
+/// Moves committed pages into the database on a thread of its own.
+fn maintain(store: &SqliteStore) -> Result<std::sync::mpsc::Sender<()>, Fault> {
+    let mut maintainer = store.maintainer().map_err(|e| Fault::store(&e))?;
+    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    let every = Duration::from_millis(200);
+    let body = move || {
+        while stopped.recv_timeout(every) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            if let Err(error) = maintainer.maintain() {
+                tracing::warn!(%error, "the write-ahead log was not moved");
+            }
+        }
+    };
+    let thread = std::thread::Builder::new().name("maintain".to_owned()).spawn(body);
+    thread.map_err(|e| Fault::store(&e))?;
+    Ok(stop)
+}
+
+impl Running {
+    /// Imports a directory and waits until it is committed.
+    pub(crate) async fn import(&self, import: quell_core::directory::Import) -> Result<(), Fault> {
+        let receipt = self.handle.input(Input::Directory(import)).await;
+        receipt.map(|_| ()).map_err(|e| Fault::store(&e))
+    }
+
+    /// Stops the engine; what is queued is committed and signed before.
+    pub(crate) async fn stop(self) {
+        self.handle.stop().await;
+        drop(self.maintain);
+    }
+}
+
+/// `sha256:<hex>` of a token.
+pub(crate) fn hash(token: &str) -> String {
+    Digest::of(token.as_bytes()).to_string()
+}
+
+/// The store, for a reader.
+pub(crate) fn views(store: &dyn Store) -> Result<Box<dyn quell_store::Views + Send>, Fault> {
+    store.views().map_err(|e| Fault::store(&e))
+}
