@@ -1,0 +1,127 @@
+//! The manifests: every dependency stands once, in the root, under the reason why it is there.
+
+use toml::Table;
+
+use super::Finding;
+use crate::tree::Tree;
+
+/// Each dependency on a crate of others stands under a one-line reason. A reason may stand over a
+/// family: lines that follow and begin with the first one's name.
+pub(super) fn reasons(tree: &Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut inside = false;
+    let mut reason = false;
+    let mut family = String::new();
+    for (at, line) in tree.text(ROOT).unwrap_or_default().lines().enumerate() {
+        let line = line.trim();
+        if line.starts_with('[') {
+            inside = line == "[workspace.dependencies]";
+        }
+        let name = line.split(['=', '.', ' ']).next().unwrap_or_default();
+        if !inside || line.is_empty() || line.starts_with('[') {
+            reason = false;
+            family.clear();
+        } else if let Some(text) = line.strip_prefix('#') {
+            reason = text.trim().contains(' ');
+            family.clear();
+        } else if is_entry(line) && !is_ours(name) {
+            let covered = !family.is_empty() && name.starts_with(&family);
+            if !reason && !covered {
+                let why = format!("`{name}` has no line above it that says why it is there");
+                findings.push(Finding::at(ROOT, at + 1, why));
+            }
+            if reason {
+                family = name.to_owned();
+            }
+            reason = false;
+        }
+    }
+    findings
+}
+
+/// A member takes each dependency from the root, so that version and reason stand in one place.
+pub(super) fn members(tree: &Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let manifests = tree.texts().filter(|(path, _)| {
+        path.ends_with("/Cargo.toml")
+            && (path.starts_with("crates/") || *path == "xtask/Cargo.toml")
+    });
+    for (path, text) in manifests {
+        let table: Table = match text.parse() {
+            Ok(table) => table,
+            Err(error) => {
+                findings.push(Finding::about(path, format!("cannot be read: {}", error.message())));
+                continue;
+            }
+        };
+        for kind in ["dependencies", "dev-dependencies", "build-dependencies"] {
+            let listed = table.get(kind).and_then(|value| value.as_table());
+            for (name, value) in listed.into_iter().flatten() {
+                let inherited = value.get("workspace").and_then(|value| value.as_bool());
+                if inherited != Some(true) {
+                    let why = format!("`{name}` in {kind} does not come from the workspace");
+                    findings.push(Finding::about(path, why));
+                }
+            }
+        }
+        if table.contains_key("target") {
+            findings.push(Finding::about(path, "dependencies by target escape this check"));
+        }
+        let lints = table.get("lints").and_then(|value| value.get("workspace"));
+        if lints.and_then(|value| value.as_bool()) != Some(true) {
+            findings.push(Finding::about(path, "does not take the lints of the workspace"));
+        }
+    }
+    findings
+}
+
+fn is_entry(line: &str) -> bool {
+    line.contains('=') && line.starts_with(|c: char| c.is_ascii_alphabetic())
+}
+
+fn is_ours(name: &str) -> bool {
+    name == "quell" || name.starts_with("quell-")
+}
+
+const ROOT: &str = "Cargo.toml";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(text: &str) -> Vec<usize> {
+        reasons(&Tree::sample(&[(ROOT, text)])).iter().map(|finding| finding.line).collect()
+    }
+
+    #[test]
+    fn a_dependency_under_its_reason_passes() {
+        let good = "[workspace]\nmembers = []\n[workspace.dependencies]\nquell-core = { path = \
+                    \"x\" }\n# JSON in and out\nserde = \"1\"\nserde_json = \"1\"\n# one error \
+                    type\nthiserror = \"2\"\n[profile.dev]\ndebug = 1\n";
+        assert_eq!(lines(good), [0; 0]);
+    }
+
+    #[test]
+    fn a_dependency_without_a_reason_is_found() {
+        assert_eq!(lines("[workspace.dependencies]\nserde = \"1\"\n"), [2]);
+        assert_eq!(
+            lines("[workspace.dependencies]\n# JSON in\nserde = \"1\"\nsha2 = \"1\"\n"),
+            [4]
+        );
+        assert_eq!(lines("[workspace.dependencies]\n# JSON in\n\nserde = \"1\"\n"), [4]);
+        assert_eq!(lines("[workspace.dependencies]\n#\nserde.version = \"1\"\n"), [3]);
+    }
+
+    #[test]
+    fn members_take_versions_and_lints_from_the_root() {
+        let check = |text: &str| members(&Tree::sample(&[("crates/a/Cargo.toml", text)])).len();
+        let good = "[lints]\nworkspace = true\n[dependencies]\nserde.workspace = true\n\
+                    [dev-dependencies]\nproptest = { workspace = true, features = [] }\n";
+        assert_eq!(check(good), 0);
+        assert_eq!(check(&good.replace("serde.workspace = true", "serde = \"1\"")), 1);
+        assert_eq!(check(&good.replace("proptest = { workspace = true", "p = { git = \"x\"")), 1);
+        assert_eq!(check(&good.replace("[lints]\nworkspace = true\n", "")), 1);
+        assert_eq!(check(&format!("{good}[target.x.dependencies]\nb = \"1\"\n")), 1);
+        assert_eq!(check("[dependencies\n"), 1);
+    }
+}
