@@ -71,6 +71,7 @@ fn check(tree: &Tree, metadata: &Value) -> Vec<Finding> {
     findings.extend(purity::maps(tree));
     findings.extend(manifest::reasons(tree));
     findings.extend(manifest::members(tree));
+    findings.extend(manifest::clippy(tree));
     findings.extend(shape::heads(tree));
     findings.extend(shape::columns(tree));
     findings.extend(shape::sizes(tree));

@@ -75,6 +75,29 @@ pub(super) fn members(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
+/// Clippy reads the nearest `clippy.toml` and does not merge: each pure crate has the same strict
+/// file, and it repeats all that the root bans.
+pub(super) fn clippy(tree: &Tree) -> Vec<Finding> {
+    let root = tree.text(CLIPPY).unwrap_or_default();
+    let mut findings = Vec::new();
+    let mut first: Option<&str> = None;
+    for (name, _) in super::purity::PURE {
+        let path = format!("crates/{name}/{CLIPPY}");
+        let Some(text) = tree.text(&path) else {
+            findings.push(Finding::about(&path, "is missing"));
+            continue;
+        };
+        if *first.get_or_insert(text) != text {
+            findings.push(Finding::about(&path, "differs from that of another pure crate"));
+        }
+        let settings = root.lines().filter(|line| line.contains('='));
+        for line in settings.filter(|line| !text.lines().any(|own| own == *line)) {
+            findings.push(Finding::about(&path, format!("lacks a line of the root: {line}")));
+        }
+    }
+    findings
+}
+
 fn is_entry(line: &str) -> bool {
     line.contains('=') && line.starts_with(|c: char| c.is_ascii_alphabetic())
 }
@@ -83,6 +106,7 @@ fn is_ours(name: &str) -> bool {
     name == "quell" || name.starts_with("quell-")
 }
 
+const CLIPPY: &str = "clippy.toml";
 const ROOT: &str = "Cargo.toml";
 
 #[cfg(test)]
@@ -123,5 +147,25 @@ mod tests {
         assert_eq!(check(&good.replace("[lints]\nworkspace = true\n", "")), 1);
         assert_eq!(check(&format!("{good}[target.x.dependencies]\nb = \"1\"\n")), 1);
         assert_eq!(check("[dependencies\n"), 1);
+    }
+
+    #[test]
+    fn the_strict_files_are_one_and_repeat_the_root() {
+        let strict = "a = 1\nb = [\n    { path = \"x\" },\n    { path = \"y\" },\n]\n";
+        let check = |root: &str, odd: &str| {
+            let files = [
+                ("clippy.toml", root),
+                ("crates/quell-core/clippy.toml", strict),
+                ("crates/quell-evidence/clippy.toml", strict),
+                ("crates/quell-rules/clippy.toml", odd),
+            ];
+            clippy(&Tree::sample(&files)).len()
+        };
+        let root = "# why\na = 1\nb = [\n    { path = \"x\" },\n]\n";
+        assert_eq!(check(root, strict), 0);
+        assert_eq!(check(&root.replace("a = 1", "a = 2"), strict), 3);
+        assert_eq!(check(root, &strict.replace("    { path = \"y\" },\n", "")), 1);
+        assert_eq!(check(root, &strict.replace("    { path = \"x\" },\n", "")), 2);
+        assert_eq!(clippy(&Tree::sample(&[("clippy.toml", root)])).len(), 3);
     }
 }

@@ -9,7 +9,7 @@ use crate::rust::{Source, has_word, is_test_path, names_path};
 use crate::tree::Tree;
 
 /// The pure crates, each with the crates of others that were reviewed for it.
-const PURE: &[(&str, &[&str])] = &[
+pub(super) const PURE: &[(&str, &[&str])] = &[
     (
         "quell-core",
         &[
@@ -88,8 +88,8 @@ pub(super) fn tokens(tree: &Tree) -> Vec<Finding> {
     excuse(findings, EXCEPTIONS)
 }
 
-/// In the core a hash map needs a reason on its line: its order differs from run to run, and the
-/// same journal must give the same bytes.
+/// In the core a hash map needs a reason on its line, or in an `expect` of clippy's ban above it:
+/// its order differs from run to run, and the same journal must give the same bytes.
 pub(super) fn maps(tree: &Tree) -> Vec<Finding> {
     let core = pure_files(tree).filter(|(path, _)| path.starts_with("crates/quell-core/"));
     let mut findings = Vec::new();
@@ -98,9 +98,11 @@ pub(super) fn maps(tree: &Tree) -> Vec<Finding> {
         let raw: Vec<&str> = text.lines().collect();
         for (line, code) in source.shipped() {
             let named = ["HashMap", "HashSet"].into_iter().find(|name| has_word(code, name));
-            let reasoned = raw.get(line - 1).is_some_and(|raw| {
+            let commented = raw.get(line - 1).is_some_and(|raw| {
                 raw.rsplit_once("//").is_some_and(|(_, reason)| reason.trim().len() > 10)
             });
+            let expected = |raw: &&str| raw.contains("clippy::disallowed_types");
+            let reasoned = commented || raw.iter().take(line).any(expected);
             if let (Some(name), false) = (named, reasoned) {
                 let why = format!("`{name}` without a reason on its line; use a sorted one");
                 findings.push(Finding::at(path, line, why));
@@ -177,5 +179,8 @@ mod tests {
         assert_eq!(check("crates/quell-store/src/a.rs", "let a: HashMap<u8, u8>;"), 0);
         assert_eq!(check(core, "let a: HashMap<u8, u8>;"), 1);
         assert_eq!(check(core, "let a: HashSet<u8>; // ok"), 1);
+        let expect = "#[expect(clippy::disallowed_types, reason = \"the crate takes it\")]";
+        assert_eq!(check(core, &format!("{expect}\nlet a: HashSet<u8>;")), 0);
+        assert_eq!(check(core, &format!("let a: HashSet<u8>;\n{expect}")), 1);
     }
 }
