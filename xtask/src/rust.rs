@@ -70,6 +70,9 @@ pub(crate) fn is_test_path(path: &str) -> bool {
 
 /// Whether the code names `parent::child`, directly or as a member of `parent::{..}`.
 pub(crate) fn names_path(code: &str, parent: &str, child: &str) -> bool {
+    if !code.contains(parent) || !code.contains(child) {
+        return false;
+    }
     let chars: Vec<char> = code.chars().collect();
     words(&chars, parent).into_iter().any(|at| {
         let after = skip_space(&chars, at + parent.chars().count());
@@ -86,6 +89,9 @@ pub(crate) fn names_path(code: &str, parent: &str, child: &str) -> bool {
 
 /// Whether the code holds the word, with no identifier character beside it.
 pub(crate) fn has_word(code: &str, word: &str) -> bool {
+    if !code.contains(word) {
+        return false;
+    }
     let chars: Vec<char> = code.chars().collect();
     !words(&chars, word).is_empty()
 }

@@ -1,21 +1,52 @@
-//! The manifests: every dependency stands once, in the root, under the reason why it is there.
+//! The manifests: every dependency stands under the reason why it is there, and every crate takes
+//! the lints of the workspace.
 
 use toml::Table;
 
 use super::Finding;
 use crate::tree::Tree;
 
-/// Each dependency on a crate of others stands under a one-line reason. A reason may stand over a
-/// family: lines that follow and begin with the first one's name.
+/// Each dependency on a crate of others stands under a one-line reason: in the root, or in the one
+/// crate that uses it. A reason may stand over a family: lines that follow and begin with the first
+/// one's name.
 pub(super) fn reasons(tree: &Tree) -> Vec<Finding> {
+    manifests(tree).flat_map(|(path, text)| unreasoned(path, text)).collect()
+}
+
+/// A crate takes the lints of the workspace, and names its dependencies where they can be read.
+pub(super) fn members(tree: &Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (path, text) in manifests(tree).filter(|(path, _)| *path != ROOT) {
+        let table: Table = match text.parse() {
+            Ok(table) => table,
+            Err(error) => {
+                findings.push(Finding::about(path, format!("cannot be read: {}", error.message())));
+                continue;
+            }
+        };
+        if table.contains_key("target") {
+            findings.push(Finding::about(path, "dependencies by target escape these checks"));
+        }
+        let lints = table.get("lints").and_then(|value| value.get("workspace"));
+        if lints.and_then(|value| value.as_bool()) != Some(true) {
+            findings.push(Finding::about(path, "does not take the lints of the workspace"));
+        }
+    }
+    findings
+}
+
+fn unreasoned(path: &str, text: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut inside = false;
     let mut reason = false;
     let mut family = String::new();
-    for (at, line) in tree.text(ROOT).unwrap_or_default().lines().enumerate() {
+    for (at, line) in text.lines().enumerate() {
         let line = line.trim();
-        if line.starts_with('[') {
-            inside = line == "[workspace.dependencies]";
+        if let Some(section) = line.strip_prefix('[') {
+            inside = SECTIONS.iter().any(|name| section == format!("{name}]"));
+            if SECTIONS.iter().any(|name| section.starts_with(&format!("{name}."))) {
+                findings.push(Finding::at(path, at + 1, "write a dependency on one line"));
+            }
         }
         let name = line.split(['=', '.', ' ']).next().unwrap_or_default();
         if !inside || line.is_empty() || line.starts_with('[') {
@@ -24,11 +55,11 @@ pub(super) fn reasons(tree: &Tree) -> Vec<Finding> {
         } else if let Some(text) = line.strip_prefix('#') {
             reason = text.trim().contains(' ');
             family.clear();
-        } else if is_entry(line) && !is_ours(name) {
+        } else if is_entry(line) && !is_ours(name) && !is_inherited(line) {
             let covered = !family.is_empty() && name.starts_with(&family);
             if !reason && !covered {
                 let why = format!("`{name}` has no line above it that says why it is there");
-                findings.push(Finding::at(ROOT, at + 1, why));
+                findings.push(Finding::at(path, at + 1, why));
             }
             if reason {
                 family = name.to_owned();
@@ -39,40 +70,11 @@ pub(super) fn reasons(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
-/// A member takes each dependency from the root, so that version and reason stand in one place.
-pub(super) fn members(tree: &Tree) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let manifests = tree.texts().filter(|(path, _)| {
-        path.ends_with("/Cargo.toml")
-            && (path.starts_with("crates/") || *path == "xtask/Cargo.toml")
-    });
-    for (path, text) in manifests {
-        let table: Table = match text.parse() {
-            Ok(table) => table,
-            Err(error) => {
-                findings.push(Finding::about(path, format!("cannot be read: {}", error.message())));
-                continue;
-            }
-        };
-        for kind in ["dependencies", "dev-dependencies", "build-dependencies"] {
-            let listed = table.get(kind).and_then(|value| value.as_table());
-            for (name, value) in listed.into_iter().flatten() {
-                let inherited = value.get("workspace").and_then(|value| value.as_bool());
-                if inherited != Some(true) {
-                    let why = format!("`{name}` in {kind} does not come from the workspace");
-                    findings.push(Finding::about(path, why));
-                }
-            }
-        }
-        if table.contains_key("target") {
-            findings.push(Finding::about(path, "dependencies by target escape this check"));
-        }
-        let lints = table.get("lints").and_then(|value| value.get("workspace"));
-        if lints.and_then(|value| value.as_bool()) != Some(true) {
-            findings.push(Finding::about(path, "does not take the lints of the workspace"));
-        }
-    }
-    findings
+fn manifests(tree: &Tree) -> impl Iterator<Item = (&str, &str)> {
+    tree.texts().filter(|(path, _)| {
+        let member = path.starts_with("crates/") && path.ends_with("/Cargo.toml");
+        member || matches!(*path, ROOT | "xtask/Cargo.toml")
+    })
 }
 
 /// Clippy reads the nearest `clippy.toml` and does not merge: each pure crate has the same strict
@@ -102,12 +104,18 @@ fn is_entry(line: &str) -> bool {
     line.contains('=') && line.starts_with(|c: char| c.is_ascii_alphabetic())
 }
 
+fn is_inherited(line: &str) -> bool {
+    line.split_whitespace().collect::<String>().contains("workspace=true")
+}
+
 fn is_ours(name: &str) -> bool {
     name == "quell" || name.starts_with("quell-")
 }
 
 const CLIPPY: &str = "clippy.toml";
 const ROOT: &str = "Cargo.toml";
+const SECTIONS: &[&str] =
+    &["workspace.dependencies", "dependencies", "dev-dependencies", "build-dependencies"];
 
 #[cfg(test)]
 mod tests {
@@ -137,13 +145,25 @@ mod tests {
     }
 
     #[test]
-    fn members_take_versions_and_lints_from_the_root() {
+    fn a_dependency_of_one_crate_needs_a_reason_too() {
+        let check = |text: &str| {
+            let findings = reasons(&Tree::sample(&[("crates/a/Cargo.toml", text)]));
+            findings.iter().map(|finding| finding.line).collect::<Vec<_>>()
+        };
+        let good = "[dependencies]\nserde.workspace = true\nsha2 = { workspace = true }\n\
+                    [dev-dependencies]\n# another tree to compare with\nct-merkle = \"1\"\n";
+        assert_eq!(check(good), [0; 0]);
+        assert_eq!(check(&good.replace("# another tree to compare with\n", "")), [5]);
+        assert_eq!(check("[build-dependencies]\ncc = \"1\"\n"), [2]);
+        assert_eq!(check("[dependencies.serde]\nversion = \"1\"\n"), [1]);
+        assert_eq!(check("[package]\nname = \"a\"\n"), [0; 0]);
+    }
+
+    #[test]
+    fn a_crate_takes_the_lints_of_the_workspace() {
         let check = |text: &str| members(&Tree::sample(&[("crates/a/Cargo.toml", text)])).len();
-        let good = "[lints]\nworkspace = true\n[dependencies]\nserde.workspace = true\n\
-                    [dev-dependencies]\nproptest = { workspace = true, features = [] }\n";
+        let good = "[lints]\nworkspace = true\n[dependencies]\nserde.workspace = true\n";
         assert_eq!(check(good), 0);
-        assert_eq!(check(&good.replace("serde.workspace = true", "serde = \"1\"")), 1);
-        assert_eq!(check(&good.replace("proptest = { workspace = true", "p = { git = \"x\"")), 1);
         assert_eq!(check(&good.replace("[lints]\nworkspace = true\n", "")), 1);
         assert_eq!(check(&format!("{good}[target.x.dependencies]\nb = \"1\"\n")), 1);
         assert_eq!(check("[dependencies\n"), 1);

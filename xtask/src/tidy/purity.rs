@@ -27,7 +27,19 @@ pub(super) const PURE: &[(&str, &[&str])] = &[
         "quell-evidence",
         &["data-encoding", "ed25519-dalek", "serde", "serde_json", "sha2", "thiserror"],
     ),
-    ("quell-rules", &["rsigma-eval", "rsigma-parser", "serde", "serde_json", "thiserror"]),
+    (
+        "quell-rules",
+        &[
+            "regex",
+            "rsigma-eval",
+            "rsigma-parser",
+            "serde",
+            "serde_json",
+            "sha2",
+            "thiserror",
+            "yaml_serde",
+        ],
+    ),
 ];
 
 /// Paths that their code must not name, as parent and child.
