@@ -36,7 +36,7 @@ const WORDS: &[&str] = &[
     "use",
 ];
 
-/// The public types of the core that bear one of these words; each stands in the glossary.
+/// The public types of the core that bear a word of the glossary; each stands in its row.
 const TYPES: &[&str] = &[
     "Account",
     "Action",
@@ -107,7 +107,23 @@ pub(super) fn glossary(tree: &Tree) -> Vec<Finding> {
     let missing = words.map(|word| format!("has no row for the word `{word}`"));
     let types = TYPES.iter().filter(|name| !text.contains(&format!("`{name}`")));
     let unnamed = types.map(|name| format!("does not name the type `{name}`"));
-    missing.chain(unnamed).map(|why| Finding::about(GLOSSARY, why)).collect()
+    let stale = TYPES.iter().filter(|name| !is_declared(tree, name));
+    let gone = stale.map(|name| format!("names the type `{name}`, which the core does not have"));
+    missing.chain(unnamed).chain(gone).map(|why| Finding::about(GLOSSARY, why)).collect()
+}
+
+/// Whether the core declares the type, plainly or in its macro for closed lists.
+fn is_declared(tree: &Tree, name: &str) -> bool {
+    let core = tree.rust().filter(|(path, _)| path.starts_with("crates/quell-core/src/"));
+    let plain = ["pub struct", "pub enum", "pub type"];
+    let declares = |line: &str| {
+        let line = line.trim();
+        let rest = plain.iter().find_map(|head| line.strip_prefix(head)).map(str::trim_start);
+        let own = rest.and_then(|rest| rest.strip_prefix(name));
+        own.is_some_and(|tail| !tail.starts_with(|c: char| c.is_alphanumeric() || c == '_'))
+            || line.strip_suffix('{').is_some_and(|head| head.trim_end() == name)
+    };
+    core.into_iter().any(|(_, text)| text.lines().any(declares))
 }
 
 /// Every error code has one page and every page has a code; a page has cause and remedy.
@@ -210,8 +226,21 @@ mod tests {
     fn every_word_and_type_is_in_the_glossary() {
         let rows: String = WORDS.iter().map(|word| format!("| {word}, other | a |\n")).collect();
         let types: String = TYPES.iter().map(|name| format!("`{name}`\n")).collect();
-        let check = |text: &str| glossary(&Tree::sample(&[(GLOSSARY, text)])).len();
+        let core: String = TYPES
+            .iter()
+            .map(|name| match *name {
+                "Kind" => "names! {\n    Kind {\n    }\n}\n".to_owned(),
+                "Tenant" => "pub type Tenant = String;\n".to_owned(),
+                name => format!("pub struct {name}(u8);\n"),
+            })
+            .collect();
+        let with = |core: &str, text: &str| {
+            let files = [("crates/quell-core/src/a.rs", core), (GLOSSARY, text)];
+            glossary(&Tree::sample(&files)).len()
+        };
+        let check = |text: &str| with(&core, text);
         assert_eq!(check(&format!("{rows}{types}")), 0);
+        assert_eq!(with(&core.replace("Signal(", "Signals("), &format!("{rows}{types}")), 1);
         assert_eq!(check(&format!("{}{types}", rows.replace("| tenant,", "| lodger,"))), 1);
         assert_eq!(check(&format!("{rows}{}", types.replace("`Signal`", "Signal"))), 1);
         assert_eq!(check(""), WORDS.len() + TYPES.len());
