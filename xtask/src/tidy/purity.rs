@@ -42,11 +42,16 @@ pub(super) const PURE: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Paths that their code must not name, as parent and child.
+/// Paths that their code must not name, as parent and child. Addresses of `std::net` are plain
+/// values; what opens a socket or asks a resolver is not.
 const PATHS: &[(&str, &str)] = &[
+    ("net", "TcpListener"),
+    ("net", "TcpStream"),
+    ("net", "ToSocketAddrs"),
+    ("net", "UdpSocket"),
     ("std", "env"),
     ("std", "fs"),
-    ("std", "net"),
+    ("std", "os"),
     ("std", "process"),
     ("Instant", "now"),
     ("thread", "spawn"),
@@ -161,7 +166,7 @@ mod tests {
     #[test]
     fn pure_code_passes() {
         let text = "//! No std::fs, no tokio.\nlet a = \"SystemTime\";\nlet operand = b;\n\
-                    use std::{fmt, str};\n#[cfg(test)]\nmod tests {\n    use std::fs;\n}\n";
+                    use std::{fmt, net::{IpAddr, Ipv4Addr}, str};\n#[cfg(test)]\nmod tests {\n    use std::fs;\n}\n";
         assert_eq!(found("crates/quell-core/src/a.rs", text), [""; 0]);
         assert_eq!(found("crates/quell-core/tests/a.rs", "use std::fs;"), [""; 0]);
         assert_eq!(found("crates/quell-store/src/a.rs", "use std::fs;"), [""; 0]);
