@@ -3,6 +3,8 @@
 
 #![cfg(test)]
 
+#[path = "corpus/check.rs"]
+mod check;
 #[path = "corpus/expected.rs"]
 mod expected;
 #[path = "corpus/unwrap.rs"]
@@ -12,6 +14,9 @@ use expected::{Expected, Line};
 use quell_core::signal::{Kind, RejectReason};
 use serde_json::Value;
 use unwrap::Item;
+
+const OKTA: &str = include_str!("corpus/expected-okta.tsv");
+const PROOFPOINT: &str = include_str!("corpus/expected-proofpoint_tap.tsv");
 
 /// Kinds joined by `+`, sorted, or a reason to reject; nothing for a record that is left out.
 fn is_result(line: &Line) -> bool {
@@ -46,12 +51,23 @@ fn check_complete(items: &[Item], text: &str) {
 #[test]
 fn every_okta_record_has_an_expected_result() {
     let Some(corpus) = unwrap::folder() else { return println!("skipped: corpus absent") };
-    check_complete(&unwrap::okta(&corpus), include_str!("corpus/expected-okta.tsv"));
+    check_complete(&unwrap::okta(&corpus), OKTA);
 }
 
 #[test]
 fn every_proofpoint_record_has_an_expected_result() {
     let Some(corpus) = unwrap::folder() else { return println!("skipped: corpus absent") };
-    let items = unwrap::proofpoint(&corpus);
-    check_complete(&items, include_str!("corpus/expected-proofpoint_tap.tsv"));
+    check_complete(&unwrap::proofpoint(&corpus), PROOFPOINT);
+}
+
+#[test]
+fn okta_records_give_what_is_expected() {
+    let Some(corpus) = unwrap::folder() else { return println!("skipped: corpus absent") };
+    check::check("okta", &unwrap::okta(&corpus), OKTA);
+}
+
+#[test]
+fn proofpoint_records_give_what_is_expected() {
+    let Some(corpus) = unwrap::folder() else { return println!("skipped: corpus absent") };
+    check::check("proofpoint_tap", &unwrap::proofpoint(&corpus), PROOFPOINT);
 }
