@@ -1,1 +1,16 @@
 //! Sources: doors that authenticate attackers' bytes, packs that decode them to signals, pollers; holds no administrator's credential.
+//!
+//! - [`Pack`] says what a vendor's records mean; [`Pack::decode`] turns a body into signals and
+//!   rejects. Pure: no I/O, no clock, the same bytes and context always give the same answer.
+//! - [`EMBEDDED`] holds the packs that Quell ships.
+
+pub mod limits;
+
+mod body;
+mod decode;
+mod embedded;
+mod pack;
+
+pub use decode::{DecodeContext, Decoded, DecodedRecord};
+pub use embedded::EMBEDDED;
+pub use pack::{Pack, PackError};

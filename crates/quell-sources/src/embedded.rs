@@ -1,0 +1,7 @@
+//! Sources room: the packs that Quell ships, as they stand in `packs/`. Holds texts only.
+
+/// Name and text of every shipped pack, sorted by name.
+pub const EMBEDDED: &[(&str, &str)] = &[
+    ("okta", include_str!("../../../packs/okta/pack.yml")),
+    ("proofpoint_tap", include_str!("../../../packs/proofpoint_tap/pack.yml")),
+];
