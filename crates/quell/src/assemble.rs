@@ -55,6 +55,11 @@ impl Brain {
         Self::of(&owned(shipped::RULES), &shipped::policy(), &owned(EMBEDDED), &[])
     }
 
+    /// What Quell ships, with another policy.
+    pub(crate) fn with_policy(policy: &PolicyFiles) -> Result<Self, Vec<Problem>> {
+        Self::of(&owned(shipped::RULES), policy, &owned(EMBEDDED), &[])
+    }
+
     /// What stands in the user's folder; packs of the folder go before shipped ones.
     pub(crate) fn load(place: &Place) -> Result<Self, Vec<Problem>> {
         let one = |fault: Fault| {

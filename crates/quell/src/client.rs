@@ -58,27 +58,33 @@ impl Client {
     }
 
     fn send(&self, request: reqwest::RequestBuilder) -> Result<Vec<u8>, Fault> {
-        let request = request.bearer_auth(&self.token);
-        self.runtime.block_on(async {
-            let mut response = request.send().await.map_err(|e| {
-                Fault::unreachable(&format!("no engine answers at {}: {}", self.base, kind(&e)))
-            })?;
-            let status = response.status();
-            let mut bytes = Vec::new();
-            while let Some(chunk) = response.chunk().await.map_err(|e| Fault::unreachable(&e))? {
-                if bytes.len() + chunk.len() > ANSWER_MAX {
-                    return Err(Fault::refused("the answer is too long"));
-                }
-                bytes.extend_from_slice(&chunk);
-            }
-            if status.is_success() {
-                return Ok(bytes);
-            }
-            let told = parse(&bytes).ok();
-            let message = told.as_ref().and_then(|v| v.get("error")).and_then(Value::as_str);
-            Err(Fault::refused(message.unwrap_or(status.as_str()).to_owned()))
-        })
+        self.runtime.block_on(capped(request.bearer_auth(&self.token), ANSWER_MAX))
     }
+}
+
+/// Sends a request and reads at most so many bytes of the answer.
+pub(crate) async fn capped(
+    request: reqwest::RequestBuilder,
+    most: usize,
+) -> Result<Vec<u8>, Fault> {
+    let mut response = request.send().await.map_err(|e| {
+        let url = e.url().map(ToString::to_string).unwrap_or_default();
+        Fault::unreachable(&format!("no answer from {url}: {}", kind(&e)))
+    })?;
+    let status = response.status();
+    let mut bytes = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|e| Fault::unreachable(&e))? {
+        if bytes.len() + chunk.len() > most {
+            return Err(Fault::refused("the answer is too long"));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    if status.is_success() {
+        return Ok(bytes);
+    }
+    let told = parse(&bytes).ok();
+    let message = told.as_ref().and_then(|v| v.get("error")).and_then(Value::as_str);
+    Err(Fault::refused(message.unwrap_or(status.as_str()).to_owned()))
 }
 
 fn kind(error: &reqwest::Error) -> &'static str {

@@ -11,6 +11,7 @@ mod people;
 mod secret;
 mod server;
 mod shipped;
+mod sources;
 mod start;
 
 use std::path::PathBuf;

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use quell_core::id::Digest;
 use quell_core::time::Time;
 use quell_evidence::note::SignerKey;
 use quell_run::{Clock, Handle, Keeper, Parts};
-use quell_store::{KeySigner, Options, SqliteStore, SqliteViews, Store};
+use quell_store::{KeySigner, Options, SqliteStore, SqliteViews, Views};
 use quell_targets::Target;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -21,7 +22,7 @@ use crate::assemble::{self, Brain};
 use crate::config::Token;
 use crate::fault::Fault;
 use crate::server::control::{self, Control};
-use crate::server::intake::{self, Intakes};
+use crate::server::intake::{self, Intakes, Origin, Shared};
 
 /// Everything that a running engine is made of.
 pub(crate) struct Ingredients {
@@ -45,6 +46,12 @@ pub(crate) struct Running {
     pub(crate) control: SocketAddr,
     pub(crate) pages: mpsc::UnboundedReceiver<Notice>,
     pub(crate) verifier: String,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) origins: BTreeMap<String, Arc<Origin>>,
+    pub(crate) cursors: BTreeMap<String, Vec<u8>>,
+    pub(crate) polled: Arc<AtomicUsize>,
+    pub(crate) store: std::path::PathBuf,
+    pub(crate) tenant: String,
     maintain: std::sync::mpsc::Sender<()>,
 }
 
@@ -80,6 +87,8 @@ pub(crate) async fn start(parts: Ingredients) -> Result<Running, Fault> {
     })
     .map_err(|e| Fault::store(&e))?;
     let views = SqliteViews::open(&parts.store).map_err(|e| Fault::store(&e))?;
+    let cursors = views.cursors(&parts.tenant).map_err(|e| Fault::store(&e))?;
+    let cursors = cursors.into_iter().collect();
     let control = Control {
         tenant: parts.tenant.clone(),
         handle: handle.clone(),
@@ -88,12 +97,26 @@ pub(crate) async fn start(parts: Ingredients) -> Result<Running, Fault> {
         views: Arc::new(Mutex::new(Box::new(views))),
         verifier: verifier.clone(),
     };
-    let mut intakes = parts.intakes;
-    intakes.wire(parts.tenant, parts.brain, handle.clone(), clock);
-    let (intake_at, intake_router) = (parts.intake, intake::router(intakes));
-    let intake = listen(intake_at, intake_router).await?;
+    let shared = Shared::new(parts.tenant.clone(), parts.brain, handle.clone(), clock);
+    let shared = Arc::new(shared);
+    let origins = parts.intakes.origins;
+    let doors = intake::router(origins.clone(), Arc::clone(&shared));
+    let intake = listen(parts.intake, doors).await?;
     let control = listen(parts.control, control::router(control)).await?;
-    Ok(Running { handle, intake, control, pages: page_news, verifier, maintain })
+    Ok(Running {
+        handle,
+        intake,
+        control,
+        pages: page_news,
+        verifier,
+        shared,
+        origins,
+        cursors,
+        polled: Arc::default(),
+        store: parts.store,
+        tenant: parts.tenant,
+        maintain,
+    })
 }
 
 async fn listen(address: SocketAddr, router: axum::Router) -> Result<SocketAddr, Fault> {
@@ -140,6 +163,11 @@ impl Running {
         receipt.map(|_| ()).map_err(|e| Fault::store(&e))
     }
 
+    /// How many signals the pollers handed in.
+    pub(crate) fn polled(&self) -> usize {
+        self.polled.load(Ordering::Relaxed)
+    }
+
     /// Stops the engine; what is queued is committed and signed before.
     pub(crate) async fn stop(self) {
         self.handle.stop().await;
@@ -150,9 +178,4 @@ impl Running {
 /// `sha256:<hex>` of a token.
 pub(crate) fn hash(token: &str) -> String {
     Digest::of(token.as_bytes()).to_string()
-}
-
-/// The store, for a reader.
-pub(crate) fn views(store: &dyn Store) -> Result<Box<dyn quell_store::Views + Send>, Fault> {
-    store.views().map_err(|e| Fault::store(&e))
 }

@@ -16,7 +16,7 @@ use quell_core::effect::{Input, Intake};
 use quell_core::id::Digest;
 use quell_core::signal::{Matched, Provenance, Reject};
 use quell_core::time::Time;
-use quell_run::{Busy, Clock, Handle, Receipt, Submission};
+use quell_run::{Busy, Clock, Handle, Submission};
 use quell_sources::limits::BODY_BYTES_MAX;
 use quell_sources::{DecodeContext, Decoded, Door, Pack};
 use serde_json::{Value, json};
@@ -35,11 +35,10 @@ pub(crate) struct Origin {
     pub(crate) domains: Vec<String>,
 }
 
-/// The sources with what they need of the engine.
-#[derive(Default)]
+/// The configured sources by name.
+#[derive(Debug, Default)]
 pub(crate) struct Intakes {
     pub(crate) origins: BTreeMap<String, Arc<Origin>>,
-    shared: Option<Arc<Shared>>,
 }
 
 /// What every intake shares.
@@ -58,24 +57,14 @@ struct Doors {
     shared: Arc<Shared>,
 }
 
-impl Intakes {
-    /// Connects the sources with the running engine.
-    pub(crate) fn wire(&mut self, tenant: String, brain: Brain, handle: Handle, clock: Clock) {
-        let refused = AtomicU64::new(0);
-        self.shared = Some(Arc::new(Shared { tenant, brain, handle, clock, refused }));
-    }
-}
-
 /// The routes.
-pub(crate) fn router(intakes: Intakes) -> Router {
-    let health = Router::new().route("/healthz", get(|| async { "ok\n" }));
-    let Some(shared) = intakes.shared else { return health };
-    let doors = Doors { origins: Arc::new(intakes.origins), shared };
-    let routes = Router::new()
+pub(crate) fn router(origins: BTreeMap<String, Arc<Origin>>, shared: Arc<Shared>) -> Router {
+    let doors = Doors { origins: Arc::new(origins), shared };
+    Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
         .route("/v1/sources/{name}", post(take).get(challenge))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .with_state(doors);
-    health.merge(routes)
+        .with_state(doors)
 }
 
 /// Header names and values as plain text; what is no text is left out.
@@ -167,6 +156,11 @@ pub(crate) struct Prepared {
 }
 
 impl Shared {
+    /// For a running engine.
+    pub(crate) fn new(tenant: String, brain: Brain, handle: Handle, clock: Clock) -> Self {
+        Self { tenant, brain, handle, clock, refused: AtomicU64::new(0) }
+    }
+
     /// Decodes and matches a body and encodes its frame; pure but for the CPU it takes.
     fn prepare(
         &self,
@@ -235,23 +229,23 @@ impl Shared {
         finish(self, Prepared { submission, results: Vec::new(), fault }).await
     }
 
-    /// Hands a polled page in, with the cursor that belongs to it.
+    /// Hands a polled page in, with the cursor that belongs to it; gives how many records it had.
     pub(crate) async fn page(
         &self,
         origin: &Origin,
         body: &[u8],
         cursor: Vec<u8>,
-    ) -> Result<Receipt, Busy> {
+    ) -> Result<usize, Busy> {
         let now = (self.clock)();
         let prepared = self.prepare(origin, Provenance::Polled, now, body);
+        let records = prepared.results.len();
         let submission = prepared.submission.map_err(|_| Busy)?;
-        self.handle.submit(submission.with_cursor(&origin.name, cursor)).await
+        self.handle.submit(submission.with_cursor(&origin.name, cursor)).await?;
+        Ok(records)
     }
-}
 
-impl Intakes {
-    /// What pollers need.
-    pub(crate) fn shared(&self) -> Option<Arc<Shared>> {
-        self.shared.clone()
+    /// Now.
+    pub(crate) fn now(&self) -> Time {
+        (self.clock)()
     }
 }
