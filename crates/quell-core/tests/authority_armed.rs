@@ -10,7 +10,7 @@ use quell_core::policy::{Armed, Mode, Policy, PolicyError, PolicyFiles, Protecte
 use quell_core::signal::EntityKind;
 
 fn shipped(name: &str) -> String {
-    PolicyFiles::shipped().0.remove(name).expect("shipped")
+    PolicyFiles::shipped().0.remove(name).unwrap_or_default()
 }
 
 fn say<T>(result: Result<T, Vec<PolicyError>>) -> String {
@@ -206,7 +206,8 @@ fn armed_pairs() {
 fn arming_keeps_the_text() {
     let check = |before: &str, want: Expect| {
         let after = Armed::arm(before, "okta", Action::EndSessions);
-        want.assert_eq(&after.unwrap_or_else(|e| format!("{e}\n    help: {}\n", e.remedy)));
+        let after = after.unwrap_or_else(|e| format!("{e}\n    help: {}\n", e.remedy));
+        want.assert_eq(&after.replace('\r', "<CR>"));
     };
     check(
         &shipped("armed.toml"),
@@ -298,11 +299,11 @@ fn arming_keeps_the_text() {
         &format!("{head}\r\npairs = [\r\n  {pair},\r\n]\r\n"),
         expect![[r#"
             version = 1
-            mode = "armed"
-            pairs = [
-              { source = "tap", action = "watch" },
-              { source = "okta", action = "end_sessions" },
-            ]
+            mode = "armed"<CR>
+            pairs = [<CR>
+              { source = "tap", action = "watch" },<CR>
+              { source = "okta", action = "end_sessions" },<CR>
+            ]<CR>
         "#]],
     );
     check(
@@ -355,6 +356,8 @@ fn pairs() -> impl Strategy<Value = Vec<(String, Action)>> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn arming_adds_exactly_what_is_asked(pairs in pairs()) {
         let mut text = shipped("armed.toml");

@@ -5,6 +5,7 @@ use expect_test::{Expect, expect};
 use quell_core::policy::{Policy, PolicyFiles};
 
 /// The shipped files after an edit; what `Policy::load` says.
+#[expect(clippy::needless_pass_by_value, reason = "a snapshot is written where it is used")]
 fn check(edit: impl FnOnce(&mut std::collections::BTreeMap<String, String>), want: Expect) {
     let mut files = PolicyFiles::shipped();
     edit(&mut files.0);

@@ -261,10 +261,10 @@ fn a_ruling_needs_every_class_and_every_signal() {
     let weak = Question { attribution_weak: true, ..end.clone() };
     let other = Question { resource: Resource::Identity("other".into()), ..end.clone() };
     let human = &[Class::Human][..];
-    check(&[end.clone()], human, "permitted by contain-access");
-    check(&[end.clone()], &[Class::Human, Class::ServiceAccount], "Deny");
-    check(&[end.clone()], &[Class::Human, Class::BreakGlass], "Deny");
-    check(&[end.clone()], &[], "Deny");
+    check(std::slice::from_ref(&end), human, "permitted by contain-access");
+    check(std::slice::from_ref(&end), &[Class::Human, Class::ServiceAccount], "Deny");
+    check(std::slice::from_ref(&end), &[Class::Human, Class::BreakGlass], "Deny");
+    check(std::slice::from_ref(&end), &[], "Deny");
     check(&[end.clone(), cold.clone()], human, "1 approvals");
     check(&[cold, end.clone(), weak], human, "Deny");
     check(&[end, other], human, "Error");

@@ -109,6 +109,9 @@ impl Armed {
                 }
             });
         }
+        if text.contains("\r\n") {
+            edits.iter_mut().for_each(|(_, new)| *new = new.replace('\n', "\r\n"));
+        }
         let edited = apply(text, edits);
         match edited.as_deref().map(Self::parse) {
             Some(Ok(after)) if after == wanted => Ok(edited.unwrap_or_default()),
