@@ -34,6 +34,7 @@ pub use reach::reach_cap;
 pub const APPROVALS_MAX: u8 = 2;
 
 /// The policies in force, sliced by action.
+#[derive(Clone)]
 pub struct Authority {
     policies: Set,
     shadow: Set,
@@ -118,6 +119,11 @@ impl Authority {
         self.digest
     }
 
+    /// The `@reason` of a policy in force, for `explain`.
+    pub fn reason(&self, id: &str) -> Option<&str> {
+        self.policies.notes.get(id).map(|note| note.reason.as_str())
+    }
+
     /// The names of sources that policies speak of, sorted: `quell check` compares them with the
     /// configured ones.
     pub fn sources(&self) -> BTreeSet<String> {
@@ -133,12 +139,6 @@ impl std::fmt::Debug for Authority {
             .field("shadow", &self.shadow.notes.keys())
             .field("digest", &self.digest)
             .finish()
-    }
-}
-
-impl Clone for Authority {
-    fn clone(&self) -> Self {
-        Self { policies: self.policies.clone(), shadow: self.shadow.clone(), digest: self.digest }
     }
 }
 

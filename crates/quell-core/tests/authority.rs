@@ -7,7 +7,7 @@ use expect_test::expect;
 use quell_core::action::{Action, Tier};
 use quell_core::authority::{Question, Resource, Verdict};
 use quell_core::identity::Class;
-use quell_core::policy::{Mode, Policy};
+use quell_core::policy::{Mode, Policy, PolicyFiles};
 use quell_core::signal::{Anomaly, Kind, Provenance, Use};
 use quell_core::time::HOUR;
 
@@ -226,4 +226,34 @@ fn weaker_grounds_ask_people_or_stop() {
         click by a scanner: no no no
     "#]]
     .assert_eq(&out);
+}
+
+/// The page for users: its example loads, and it names every word of the lists that it prints.
+#[test]
+fn the_page_is_true() {
+    let page = include_str!("../../../docs/authority.md");
+    let example = page.split_once("```cedar\n").and_then(|(_, rest)| rest.split_once("```"));
+    let mut files = PolicyFiles::shipped();
+    files.0.insert("example.cedar".to_owned(), example.expect("has one").0.to_owned());
+    let policy = Policy::load(&files).expect("the example loads");
+    let entra = question("entra_id", Kind::TokenAnomaly, Action::EndSessions, Some(Class::Human));
+    let verdict = policy.authority.ask(&entra);
+    assert_eq!(say(&verdict), "permit after 0, for ever: contain-entra-token");
+    assert_eq!(
+        policy.authority.reason("contain-entra-token"),
+        Some("the identity provider saw a stolen token")
+    );
+    let schema = &files.0["quell.cedarschema"];
+    let actions = Action::ALL.iter().map(|action| action.name());
+    let classes = Class::ALL.iter().map(|class| class.name());
+    for word in actions.chain(classes).chain(Tier::ALL.iter().map(|tier| tier.name())) {
+        assert!(page.contains(&format!("`{word}`")), "{word}");
+        assert!(schema.contains(&format!("\"{word}\"")), "{word}");
+    }
+    let anomalies = Anomaly::ALL.iter().map(|anomaly| anomaly.name());
+    let provenance = Provenance::ALL.iter().map(|provenance| provenance.name());
+    for word in anomalies.chain(provenance).chain(Use::ALL.iter().map(|usage| usage.name())) {
+        assert!(page.contains(&format!("`{word}`")), "{word}");
+        assert!(schema.contains(word), "{word}");
+    }
 }

@@ -224,6 +224,23 @@ fn an_erring_forbid_stops_what_cedar_alone_would_allow() {
 }
 
 #[test]
+fn an_erring_permit_is_no_permit_though_another_would_do() {
+    let text = "@id(\"errs\") @reason(\"r\")\n\
+                permit (principal, action in Action::\"observe\", resource) \
+                when { context.sources * 9223372036854775807 > 0 };";
+    let authority = with("errs.cedar", text).expect("it is valid");
+    let once = strong(Action::Watch, Class::Human);
+    assert_eq!(permitted(&authority.ask(&once)), Some(0));
+    let twice = Question { sources: 2, ..once.clone() };
+    assert!(matches!(authority.ask(&twice), Verdict::Error { .. }));
+    let human = BTreeSet::from([Class::Human]);
+    for questions in [[once.clone(), twice.clone()], [twice, once]] {
+        let ruling = authority.rule(&questions, &human);
+        assert!(matches!(ruling, Ruling::Refused(Verdict::Error { .. })), "{ruling:?}");
+    }
+}
+
+#[test]
 fn approvals_make_a_permit_of_what_waits_for_them() {
     let authority = shipped();
     let classes = BTreeSet::from([Class::Human, Class::HighValue]);
