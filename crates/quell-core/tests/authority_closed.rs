@@ -162,9 +162,9 @@ fn type_error() {
     cedar(
         &policy("principal in Group::\"x\""),
         expect![[r#"
-        own.cedar:5: `own`: unrecognized entity type `Group`
-            help: did you mean `Source`?
-    "#]],
+            own.cedar:5: `own`: unrecognized entity type `Group`
+                help: known here: `Source`, `Identity`, `Entity`, `Class`, `Action`
+        "#]],
     );
     cedar(
         &policy("context.kind == \"url_click\" && context.kind == 3"),
@@ -404,12 +404,12 @@ fn schema_that_does_not_fit() {
         );
     };
     edit(
-        "entity Source;",
-        "entity Sauce;",
+        "{ kind: String }",
+        "{ kind: Sting }",
         expect![[r#"
-            quell.cedarschema:65: failed to resolve types: Source, Source, Source, Source, Source, Source, Source, Source, Source, Source, Source, Source, Source, Source, Source, Source
-                help: `Source` has not been declared as an entity type
-        "#]],
+        quell.cedarschema:19: failed to resolve type: Sting
+            help: `Sting` has not been declared as a common or entity type
+    "#]],
     );
     edit(
         "entity Source;",

@@ -382,9 +382,18 @@ fn plain(id: &str, sentence: &str) -> String {
 
 /// What to do about a validation error: Cedar's help, unless a word is near enough to be a slip.
 fn remedy(message: &str, help: Option<String>) -> String {
+    const TYPES: [&str; 5] = ["Source", "Identity", "Entity", "Class", "Action"];
+    let quoted = || message.split(['`', '"']);
+    if message.starts_with("unrecognized entity type") {
+        // Cedar offers any type, however far, and not always the same.
+        let near = quoted().find_map(|part| crate::nearest(part, &TYPES));
+        return match near {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("known here: `{}`", TYPES.join("`, `")),
+        };
+    }
     let known = words::classes();
-    let quoted = message.split(['`', '"']);
-    let near = quoted.filter_map(|part| crate::nearest(part, &known).filter(|n| *n != part)).next();
+    let near = quoted().find_map(|part| crate::nearest(part, &known).filter(|n| *n != part));
     match (near, help) {
         (Some(near), _) => format!("did you mean `{near}`?"),
         (None, Some(help)) => help,
