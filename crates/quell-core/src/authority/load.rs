@@ -14,6 +14,7 @@ use super::open::{literals, open};
 use super::question::{Question, Resource};
 use super::{Authority, Note, Set, Slice, words};
 use crate::action::{Action, Tier};
+use crate::identity::Class;
 use crate::policy::{Mode, PolicyError, PolicyFiles, SCHEMA, line_of};
 use crate::signal::{Entity, EntityKind, Kind, Provenance, Use};
 use crate::time::{DAY, HOUR, MINUTE};
@@ -56,6 +57,7 @@ fn schema(files: &PolicyFiles) -> Result<Schema, Errors> {
     let Some(text) = files.0.get(SCHEMA) else {
         return Err(vec![PolicyError::new(SCHEMA, None, "the file is missing", shipped)]);
     };
+    super::depth::bounded(SCHEMA, text).map_err(|error| vec![error])?;
     let schema = match Schema::from_cedarschema_str(text) {
         Ok((schema, _)) => schema,
         Err(error) => return Err(translate(SCHEMA, text, &DetailedError::from(&error), shipped)),
@@ -110,7 +112,7 @@ fn probe(schema: &Schema, question: &Question) -> Result<(), String> {
     let source = words::uid("Source", &question.source)?;
     let context = question.context(0)?;
     Request::new(source, action, resource.uid(), context, Some(schema))
-        .map_err(|e| format!("a question does not fit: {e}"))?;
+        .map_err(|_| "its facts are not those that this version asks with".to_owned())?;
     Entities::from_entities([resource], Some(schema))
         .map_err(|e| format!("a resource does not fit: {}", DetailedError::from(&e).message))?;
     Ok(())
@@ -145,7 +147,8 @@ fn probes(action: Action) -> Vec<Question> {
     };
     let whole = Question { precision: Some(0), ..base.clone() };
     let watched = Question { resource: Resource::Entity(entity), ..base.clone() };
-    vec![base, whole, watched]
+    let classes = Class::ALL.iter().map(|class| Question { class: Some(*class), ..base.clone() });
+    classes.chain([base.clone(), whole, watched]).collect()
 }
 
 /// One policy with where it stands.
@@ -159,6 +162,10 @@ struct Found {
 fn set(files: &[(&str, &str)], schema: &Schema) -> Result<Set, Errors> {
     let (mut errors, mut found) = (Errors::new(), Vec::new());
     for (index, (name, text)) in files.iter().enumerate() {
+        if let Err(error) = super::depth::bounded(name, text) {
+            errors.push(error);
+            continue;
+        }
         match text.parse::<PolicySet>() {
             Ok(policies) => collect(index, (name, text), &policies, &mut found, &mut errors),
             Err(error) => {
@@ -180,8 +187,8 @@ fn set(files: &[(&str, &str)], schema: &Schema) -> Result<Set, Errors> {
         };
         let Some((id, note)) = annotations(policy, &mut wrong) else { continue };
         let named = policy.new_id(PolicyId::new(&id));
-        if let Err(error) = whole.add(named) {
-            wrong(format!("`{id}`: {error}"), "give every policy an @id of its own");
+        if whole.add(named).is_err() {
+            wrong(format!("the id `{id}` is used twice"), "give every policy an @id of its own");
             continue;
         }
         places.insert(id.clone(), *file);
@@ -344,29 +351,53 @@ fn validate(
     let mut note = |id: &PolicyId, error: DetailedError| {
         let id = id.to_string();
         let Some((name, text)) = places.get(&id).and_then(|file| files.get(*file)) else { return };
-        let prefix = format!("for policy `{id}`, ");
-        let message = error.message.strip_prefix(&prefix).unwrap_or(&error.message).to_owned();
-        let error = DetailedError { message: format!("`{id}`: {message}"), ..error };
-        let remedy = remedy(&message);
-        errors.extend(translate(name, text, &error, &remedy));
+        let message = plain(&id, &error.message);
+        let help = error.help.as_deref().map(|help| plain(&id, help));
+        let help = remedy(&message, help);
+        let error = DetailedError { message: format!("`{id}`: {message}"), help: None, ..error };
+        errors.extend(translate(name, text, &error, &help));
     };
     for error in result.validation_errors() {
         note(error.policy_id(), DetailedError::from(error));
     }
-    for warning in result.validation_warnings() {
-        note(warning.policy_id(), DetailedError::from(warning));
+    if result.validation_passed() {
+        for warning in result.validation_warnings() {
+            note(warning.policy_id(), DetailedError::from(warning));
+        }
     }
 }
 
-/// What to do about a validation error for which Cedar has no help of its own.
-fn remedy(message: &str) -> String {
-    let mut known = words::classes();
-    known.extend(words::actions());
-    let quoted = message.split(['`', '"']).filter(|part| !part.contains(' '));
-    let near = quoted.filter_map(|part| crate::nearest(part, &known).filter(|n| *n != part)).next();
-    match near {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => format!("compare with {SCHEMA}"),
+/// Cedar's sentence without the policy's id and the one action of many that it names.
+fn plain(id: &str, sentence: &str) -> String {
+    let sentence = sentence.replace(&format!("for policy `{id}`, "), "");
+    let sentence = sentence.replace(&format!("for policy `{id}`: "), "");
+    match sentence.split_once(" in context for Action::\"") {
+        Some((before, after)) => {
+            let after = after.split_once('"').map_or("", |(_, after)| after);
+            format!("{before} in context{after}")
+        }
+        None => sentence,
+    }
+}
+
+/// What to do about a validation error: Cedar's help, unless a word is near enough to be a slip.
+fn remedy(message: &str, help: Option<String>) -> String {
+    const TYPES: [&str; 5] = ["Source", "Identity", "Entity", "Class", "Action"];
+    let quoted = || message.split(['`', '"']);
+    if message.starts_with("unrecognized entity type") {
+        // Cedar offers any type, however far, and not always the same.
+        let near = quoted().find_map(|part| crate::nearest(part, &TYPES));
+        return match near {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("known here: `{}`", TYPES.join("`, `")),
+        };
+    }
+    let known = words::classes();
+    let near = quoted().find_map(|part| crate::nearest(part, &known).filter(|n| *n != part));
+    match (near, help) {
+        (Some(near), _) => format!("did you mean `{near}`?"),
+        (None, Some(help)) => help,
+        (None, None) => format!("compare with {SCHEMA}"),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use cedar_policy::{EntityId, EntityTypeName, EntityUid};
 
-use crate::action::{Action, Tier};
+use crate::action::Tier;
 use crate::identity::Class;
 use crate::policy::Mode;
 use crate::signal::{Anomaly, Kind, Provenance, Reach, Use};
@@ -48,10 +48,4 @@ pub(super) fn known(attribute: &str) -> Option<Vec<&'static str>> {
 /// The names of the classes and of the class that stands for none.
 pub(super) fn classes() -> Vec<&'static str> {
     Class::ALL.iter().map(|class| class.name()).chain([UNKNOWN]).collect()
-}
-
-/// The names of actions and groups.
-pub(super) fn actions() -> Vec<&'static str> {
-    let actions = Action::ALL.iter().map(|action| action.name());
-    actions.chain(Tier::ALL.iter().map(|tier| tier.name())).collect()
 }

@@ -109,6 +109,9 @@ impl Armed {
                 }
             });
         }
+        if text.contains("\r\n") {
+            edits.iter_mut().for_each(|(_, new)| *new = new.replace('\n', "\r\n"));
+        }
         let edited = apply(text, edits);
         match edited.as_deref().map(Self::parse) {
             Some(Ok(after)) if after == wanted => Ok(edited.unwrap_or_default()),
@@ -135,7 +138,9 @@ fn into_list(
     let close = pairs.span().end.saturating_sub(1);
     let Some(last) = pairs.get_ref().last() else {
         // Comments may stand in an empty list: the element goes on a line of its own at its end.
-        return (close..close, format!("\n  {pair},\n"));
+        let before = text.get(..close).unwrap_or_default();
+        let line = if before.ends_with('\n') { "" } else { "\n" };
+        return (close..close, format!("{line}  {pair},\n"));
     };
     let after = last.span().end;
     let rest = text.get(after..close).unwrap_or_default();

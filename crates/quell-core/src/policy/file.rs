@@ -55,6 +55,12 @@ impl<'a> Reader<'a> {
         self.errors.push(PolicyError::new(self.name, line, message, remedy));
     }
 
+    /// Notes a name that is on no list, with the nearest one.
+    pub(super) fn wrong_name<T>(&mut self, at: &Spanned<T>, error: &crate::UnknownName) {
+        let (message, remedy) = words(&error.to_string());
+        self.wrong(at, message, remedy);
+    }
+
     /// A number within limits, else the lower limit and an error.
     pub(super) fn number(&mut self, name: &str, at: &Spanned<i64>, min: i64, max: i64) -> i64 {
         let number = *at.get_ref();

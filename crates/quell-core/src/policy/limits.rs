@@ -277,7 +277,7 @@ fn budget(r: &mut Reader<'_>, spanned: &Spanned<BudgetRow>) -> Budget {
     let class = row.class.as_ref().filter(|class| class.get_ref() != "any").and_then(|class| {
         let parsed = class.get_ref().parse::<Class>();
         if let Err(error) = &parsed {
-            r.wrong(class, error.to_string(), "write a class or `any`");
+            r.wrong_name(class, error);
         }
         parsed.ok()
     });

@@ -239,13 +239,14 @@ fn domain(text: &str) -> Option<String> {
     (text.len() <= 253 && text.split('.').all(label)).then_some(text)
 }
 
-/// An IP address, or a network written `address/length`.
+/// An IP address, or a network written `address/length`; IPv4 is to be written as IPv4.
 fn network(text: &str) -> Option<(IpAddr, u8)> {
     let (ip, length) = text.split_once('/').map_or((text, None), |(ip, l)| (ip, Some(l)));
     let ip: IpAddr = ip.parse().ok()?;
     let full = if ip.is_ipv4() { 32 } else { 128 };
     let length = length.map_or(Some(full), |l| l.parse().ok())?;
-    (length <= full).then_some((ip, length))
+    let mapped = matches!(ip, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some());
+    (length <= full && !mapped).then_some((ip, length))
 }
 
 fn within(ip: IpAddr, (base, length): (IpAddr, u8)) -> bool {
