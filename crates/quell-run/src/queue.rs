@@ -9,11 +9,11 @@ use crate::keeper::Submission;
 use crate::shell::{Busy, Reply};
 
 /// Intakes that wait at most.
-pub const SIGNALS_MAX: usize = 64;
+pub(crate) const SIGNALS_MAX: usize = 64;
 /// Control inputs that wait at most.
-pub const CONTROL_MAX: usize = 4096;
+pub(crate) const CONTROL_MAX: usize = 4096;
 /// Submissions in one group.
-pub const GROUP_MAX: usize = 32;
+pub(crate) const GROUP_MAX: usize = 32;
 
 /// A submission with the way back.
 pub(crate) struct Waiting {
