@@ -218,7 +218,8 @@ impl Encoder<'_> {
         if magnitude > MAX_INTEGER {
             return Err(NotCanonical::Integer(number.to_string()));
         }
-        if number.as_u64().is_none() {
+        // Not `as_u64().is_none()`: with arbitrary precision the library keeps `-0` as it is.
+        if number.as_i64().is_some_and(i64::is_negative) {
             self.out.put(b"-");
         }
         put_integer(magnitude, self.out);

@@ -23,7 +23,7 @@ pub struct Checkpoint {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum BadCheckpoint {
     /// Not a note, or not signed by the key.
-    #[error("not a signed checkpoint: {0}")]
+    #[error("{0}")]
     Note(#[from] BadNote),
     /// Not three lines; our logs write no extension lines.
     #[error("a checkpoint has three lines: origin, size, root")]

@@ -15,8 +15,12 @@ pub mod leaf;
 
 pub mod merkle;
 
+pub mod tile;
+
 pub mod note;
 
 pub mod checkpoint;
+
+pub mod bundle;
 
 pub use digest::Hash;

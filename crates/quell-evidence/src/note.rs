@@ -44,7 +44,7 @@ pub enum BadNote {
     #[error("a note is UTF-8 text without control characters other than newline")]
     Text,
     /// No text, no blank line, or no signature.
-    #[error("a note is a text, a blank line and signature lines, each ending in a newline")]
+    #[error("a note is a text, a blank line and signature lines")]
     Shape,
     /// Not `— <name> <base64>`.
     #[error("signature line {0} is not an em dash, a key name and base64 without slack")]
