@@ -41,6 +41,7 @@ macro_rules! conformance {
             reading: walks_frames_from_anywhere, finds_records, pages_state, keeps_blobs,
                 reads_beside_the_writer;
             tree: grows_in_order, signs_only_what_grew, proves_inclusion_and_consistency,
+                serves_tiles_and_entries, exports_a_bundle_that_verifies,
                 keeps_its_origin, measures_the_merge_delay;
             erasure: erased_records_keep_the_proof, erased_frames_keep_their_number,
                 refuses_to_erase_nothing;

@@ -3,7 +3,8 @@
 //!
 //! In reading order: [`frame`] is one journalled input as bytes, [`commit`] what is written at
 //! once, [`store`] the interfaces for writing, [`views`] those for reading; [`sqlite`] implements
-//! both on one folder.
+//! both on one folder, [`mem`] in memory for simulations; [`audit`] says whether what is stored
+//! holds together.
 
 pub mod frame;
 
@@ -24,6 +25,8 @@ mod tree;
 pub mod audit;
 
 pub mod sqlite;
+
+pub mod mem;
 
 #[cfg(test)]
 mod conformance;

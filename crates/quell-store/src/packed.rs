@@ -34,6 +34,12 @@ impl<'a> PackedBlob<'a> {
         }
     }
 
+    /// The same, borrowing nothing.
+    pub(crate) fn into_owned(self) -> PackedBlob<'static> {
+        let Self { digest, codec, raw_bytes, bytes } = self;
+        PackedBlob { digest, codec, raw_bytes, bytes: Cow::Owned(bytes.into_owned()) }
+    }
+
     /// The bytes, if they are those of the digest.
     pub(crate) fn unpack(self) -> Result<Vec<u8>, String> {
         let capped = usize::try_from(self.raw_bytes).is_ok_and(|raw| raw <= MAX_BLOB_BYTES);

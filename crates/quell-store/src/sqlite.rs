@@ -308,4 +308,6 @@ fn by(pid: Option<u32>) -> String {
 }
 
 #[cfg(test)]
+mod crash;
+#[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
 //! Store: what can be read, beside the writer and without a long transaction. Never writes.
 
+mod tree;
 mod walk;
 
 use quell_core::id::{Digest, SourceName, Tenant};
@@ -7,12 +8,12 @@ use quell_core::order::Call;
 use quell_core::time::Time;
 use quell_evidence::Hash;
 use quell_evidence::leaf::{BadHeader, Body, Header, Record, Salt};
-use quell_evidence::merkle::{self, Nodes, ProveError};
 use thiserror::Error;
 
 use crate::commit::{Notice, WatchEntry};
 use crate::frame::{BadFrame, StoredFrame};
 
+pub use tree::{ExportError, Tree, export};
 pub use walk::{Frames, Records, StateRows};
 
 /// Rows of one answer; a greater `limit` counts as this.
@@ -237,76 +238,17 @@ impl StoredRecord {
         };
         Ok(Record { header, body })
     }
-}
 
-/// The tree of one tenant, for the proofs of [`quell_evidence::merkle`].
-#[derive(Clone, Copy)]
-pub struct Tree<'a> {
-    views: &'a dyn Views,
-    tenant: &'a str,
-}
-
-impl std::fmt::Debug for Tree<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tree").field("tenant", &self.tenant).finish_non_exhaustive()
-    }
-}
-
-impl<'a> Tree<'a> {
-    /// The tree of `tenant`.
-    pub fn new(views: &'a dyn Views, tenant: &'a str) -> Self {
-        Self { views, tenant }
-    }
-
-    /// The root when the tree had `size` leaves.
+    /// The record as evidence, borrowing nothing.
     ///
     /// # Errors
-    /// [`ReadError::Range`] beyond the tree.
-    pub fn root(&self, size: u64) -> Result<Hash, ReadError> {
-        self.within(size)?;
-        merkle::root_at(size, self).map_err(unwrap_nodes)
-    }
-
-    /// The proof that record `seq` is in the tree of `size` leaves.
-    ///
-    /// # Errors
-    /// [`ReadError::Range`] beyond the tree.
-    pub fn inclusion(&self, seq: u64, size: u64) -> Result<Vec<Hash>, ReadError> {
-        self.within(size)?;
-        merkle::inclusion_proof(seq, size, self).map_err(unwrap_nodes)
-    }
-
-    /// The proof that the tree of `new` leaves continues the one of `old`.
-    ///
-    /// # Errors
-    /// [`ReadError::Range`] beyond the tree.
-    pub fn consistency(&self, old: u64, new: u64) -> Result<Vec<Hash>, ReadError> {
-        self.within(new)?;
-        merkle::consistency_proof(old, new, self).map_err(unwrap_nodes)
-    }
-
-    fn within(&self, part: u64) -> Result<(), ReadError> {
-        let size = self.views.tree_size(self.tenant)?;
-        if part <= size { Ok(()) } else { Err(ReadError::Range { part, size }) }
-    }
-}
-
-impl Nodes for Tree<'_> {
-    type Error = ReadError;
-
-    fn node(&self, height: u32, index: u64) -> Result<Hash, ReadError> {
-        let (level, above) = (height / 8, height % 8);
-        let first = index.checked_mul(1 << above);
-        let beyond = || ReadError::Range { part: index, size: u64::MAX };
-        let hashes = self.views.nodes(self.tenant, level, first.ok_or_else(beyond)?, 1 << above)?;
-        let damaged = || ReadError::Damaged(format!("node {index} of height {height} is missing"));
-        merkle::LeafHashes(&hashes).node(above, 0).map_err(|_| damaged())
-    }
-}
-
-fn unwrap_nodes(error: ProveError<ReadError>) -> ReadError {
-    match error {
-        ProveError::Nodes(error) => error,
-        ProveError::Range { part, size } => ReadError::Range { part, size },
+    /// [`BadHeader`] where the store is damaged.
+    pub fn into_record(self) -> Result<Record<'static>, BadHeader> {
+        let header = self.record()?.header.into_owned();
+        let body = match self.body {
+            Some((salt, bytes)) => Body::Kept { salt, bytes: bytes.into() },
+            None => Body::Erased { digest: self.digest },
+        };
+        Ok(Record { header, body })
     }
 }

@@ -3,6 +3,7 @@
 use quell_evidence::checkpoint::Checkpoint;
 use quell_evidence::merkle;
 use quell_evidence::note::SignerKey;
+use quell_evidence::tile::{self, Tile};
 
 use super::{Bench, Make, T, signer, time};
 use crate::store::CheckpointSigner;
@@ -83,6 +84,59 @@ pub(crate) fn proves_inclusion_and_consistency(make: &mut dyn Make) {
     assert!(tree.inclusion(0, 601).is_err());
     assert!(tree.consistency(5, 601).is_err());
     assert!(tree.root(601).is_err());
+}
+
+pub(crate) fn serves_tiles_and_entries(make: &mut dyn Make) {
+    let mut bench = Bench::new(make);
+    bench.records(600, false);
+    checkpoint(&mut bench, 1);
+    let views = bench.views();
+    let tree = Tree::new(&*views, T);
+    let mut paths = Vec::new();
+    for tile in tile::grown(0, 600) {
+        assert_eq!(tree.tile(tile).unwrap(), tile.bytes(&tree).unwrap());
+        paths.push(tile.path());
+    }
+    assert_eq!(paths, ["tile/0/000", "tile/0/001", "tile/0/002.p/88", "tile/1/000.p/2"]);
+    let last = Tile::new(0, 2, 88).unwrap();
+    let bundle = tree.entries(last).unwrap();
+    let entries = tile::entries(&bundle, 88).unwrap();
+    let record = &views.records(T, Pick::All, 599, 1).unwrap()[0];
+    assert_eq!(merkle::leaf_hash(entries[87]), record.leaf);
+    for (level, index, width) in [(0, 2, 89), (0, 3, 1), (1, 0, 3), (2, 0, 1)] {
+        let tile = Tile::new(level, index, width).unwrap();
+        assert!(tree.tile(tile).is_err() && tree.entries(tile).is_err());
+    }
+}
+
+pub(crate) fn exports_a_bundle_that_verifies(make: &mut dyn Make) {
+    let mut bench = Bench::new(make);
+    let key = signer().key.verifier().clone();
+    let export = |bench: &mut Bench<'_>| {
+        let mut bytes = Vec::new();
+        let views = bench.views();
+        crate::views::export(&*views, T, &key, |part| {
+            bytes.extend_from_slice(part);
+            Ok(())
+        })
+        .map(|()| bytes)
+    };
+    let error = export(&mut bench).unwrap_err();
+    expect_test::expect!["the log of tenant `default` has no checkpoint yet"]
+        .assert_eq(&error.to_string());
+    bench.records(300, false);
+    let erasures = vec![crate::Erasure::Record { seq: 7 }];
+    bench.commit(vec![], crate::Effects { erasures, ..Default::default() });
+    checkpoint(&mut bench, 1);
+    bench.records(5, false);
+    let bytes = export(&mut bench).unwrap();
+    let verified = quell_evidence::bundle::verify(&bytes, &key, None).unwrap();
+    assert_eq!((verified.size, verified.records, verified.erased), (300, 300, 1));
+    let views = bench.views();
+    let full = crate::views::export(&*views, T, &key, |_| Err("no space".to_owned()));
+    assert_eq!(full.unwrap_err().to_string(), "the bundle cannot be written: no space");
+    let other = SignerKey::from_seed("quell.example.org/default", &[9; 32]).unwrap();
+    assert!(crate::views::export(&*views, T, other.verifier(), |_| Ok(())).is_err());
 }
 
 pub(crate) fn keeps_its_origin(make: &mut dyn Make) {
