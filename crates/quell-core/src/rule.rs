@@ -73,7 +73,7 @@ impl Rules {
         let mut referencing = Vec::new();
         for (idx, parsed) in set.iter() {
             referencing.push(set.referencing(idx).to_vec());
-            match view(parsed) {
+            match view(&set, parsed) {
                 Ok(rule) => rules.push(rule),
                 Err(what) => {
                     let meta = parsed.meta();
@@ -121,7 +121,7 @@ impl Rules {
     }
 }
 
-fn view(parsed: &Parsed) -> Result<Rule, String> {
+fn view(set: &RuleSet, parsed: &Parsed) -> Result<Rule, String> {
     let quell = parsed.quell();
     let ask = quell.ask.as_ref().map(|ask| (tier(ask.tier), ask.confidence));
     let correlation = match parsed {
@@ -131,6 +131,15 @@ fn view(parsed: &Parsed) -> Result<Rule, String> {
                 return Err("this version groups by `identity` alone: write `group-by: \
                             [identity]`"
                     .to_owned());
+            }
+            let chained = c.members.iter().find(|member| {
+                matches!(set.get(member.idx), Some(Parsed::Correlation(_)))
+            });
+            if let Some(member) = chained {
+                return Err(format!(
+                    "this version does not chain correlations: `{}` is one itself",
+                    member.id
+                ));
             }
             let ordered = c.kind == quell_rules::CorrelationKind::TemporalOrdered;
             let rules = c.members.len();

@@ -273,7 +273,8 @@ impl Engine {
     /// The only way into the outbox: takes the permit by value.
     pub(super) fn permit(&mut self, id: OrderId, permit: Permit, why: &str, ground: &Value) {
         let Some(order) = self.orders.get_mut(&id) else { return };
-        order.ttl = permit.ttl();
+        let usual = self.config.policy.limits.ttl.get(&order.action).copied();
+        order.ttl = permit.ttl().or(usual);
         order.pending = None;
         order.approval_until = None;
         order.approved_by = permit.approved_by().iter().cloned().collect();
