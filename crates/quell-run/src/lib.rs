@@ -7,4 +7,4 @@ mod queue;
 pub mod shell;
 
 pub use keeper::{KeepError, Keeper, Outputs, Receipt, Submission, TooLong};
-pub use shell::{Busy, Clock, Handle, Parts, StartError, start};
+pub use shell::{Busy, Clock, Handle, Parts, StartError, start, timer};

@@ -432,8 +432,8 @@ async fn carry_out(
     Carried::Over
 }
 
-/// The one timer of the shell.
-#[expect(clippy::disallowed_methods, reason = "dispatch waits for due times here and only here")]
-async fn timer(wait: Duration) {
+/// The one timer of the program; everything that waits for a time waits here.
+#[expect(clippy::disallowed_methods, reason = "due times are waited for here and only here")]
+pub async fn timer(wait: Duration) {
     tokio::time::sleep(wait).await;
 }

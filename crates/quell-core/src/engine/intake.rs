@@ -53,6 +53,12 @@ impl Engine {
             }
             return;
         }
+        if signal.kind == Kind::SourceDegraded {
+            if live {
+                self.degraded(signal);
+            }
+            return;
+        }
         if signal.usage == Use::Undo {
             self.take_undo(signal);
             return;
@@ -68,6 +74,15 @@ impl Engine {
         }
         let Some((subject, resolution)) = resolve(&self.directory, signal) else { return };
         self.place(Kept::new(shared(matched), rules), subject, resolution);
+    }
+
+    /// A source cannot be relied upon: people must know.
+    fn degraded(&mut self, signal: &Signal) {
+        let text = |name: &str| signal.attributes.get(name).map_or("unknown", String::as_str);
+        let (source, why) = (text("degraded").to_owned(), text("why").to_owned());
+        let body = json!({ "source": source, "why": why, "signal": signal.id });
+        self.record("source_degraded", body, vec![signal.id.to_string(), source.clone()]);
+        self.page("source_degraded", None, None, &format!("source `{source}`: {why}"));
     }
 
     /// Puts a signal on its subject's timeline.

@@ -14,11 +14,12 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use quell_core::effect::{Input, Intake};
 use quell_core::id::Digest;
-use quell_core::signal::{Matched, Provenance, Reject};
+use quell_core::signal::{Matched, Provenance, Reject, Signal};
 use quell_core::time::Time;
 use quell_run::{Busy, Clock, Handle, Submission};
 use quell_sources::limits::BODY_BYTES_MAX;
-use quell_sources::{DecodeContext, Decoded, Door, Pack};
+use quell_sources::door::{Door, Refusal};
+use quell_sources::{DecodeContext, Decoded, Pack};
 use serde_json::{Value, json};
 
 use super::refuse;
@@ -30,9 +31,34 @@ pub(crate) struct Origin {
     pub(crate) name: String,
     pub(crate) pack: Arc<Pack>,
     /// None for a source that is only polled.
-    pub(crate) door: Option<Door>,
+    pub(crate) doors: Doors,
     pub(crate) own_principals: Vec<String>,
     pub(crate) domains: Vec<String>,
+}
+
+/// The ways in which a source may prove who it is.
+#[derive(Debug, Default)]
+pub(crate) struct Doors {
+    pub(crate) signed: Option<Door>,
+    pub(crate) webhook: Option<Door>,
+    pub(crate) bearer: Option<Door>,
+}
+
+impl Doors {
+    /// The door that a request's headers knock at.
+    fn choose(&self, headers: &HeaderMap) -> Option<&Door> {
+        if headers.contains_key("x-quell-signature") {
+            self.signed.as_ref()
+        } else if headers.contains_key("webhook-signature") {
+            self.webhook.as_ref()
+        } else {
+            self.bearer.as_ref()
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.signed.is_none() && self.webhook.is_none() && self.bearer.is_none()
+    }
 }
 
 /// The configured sources by name.
@@ -52,14 +78,14 @@ pub(crate) struct Shared {
 
 /// What the listener works with.
 #[derive(Clone)]
-struct Doors {
+struct Wired {
     origins: Arc<BTreeMap<String, Arc<Origin>>>,
     shared: Arc<Shared>,
 }
 
 /// The routes.
 pub(crate) fn router(origins: BTreeMap<String, Arc<Origin>>, shared: Arc<Shared>) -> Router {
-    let doors = Doors { origins: Arc::new(origins), shared };
+    let doors = Wired { origins: Arc::new(origins), shared };
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/v1/sources/{name}", post(take).get(challenge))
@@ -67,29 +93,26 @@ pub(crate) fn router(origins: BTreeMap<String, Arc<Origin>>, shared: Arc<Shared>
         .with_state(doors)
 }
 
-/// Header names and values as plain text; what is no text is left out.
-fn plain(headers: &HeaderMap) -> Vec<(String, String)> {
-    let text = |(name, value): (&axum::http::HeaderName, &axum::http::HeaderValue)| {
-        value.to_str().ok().map(|value| (name.as_str().to_owned(), value.to_owned()))
-    };
-    headers.iter().filter_map(text).collect()
+/// Header names and values as the doors take them.
+fn plain(headers: &HeaderMap) -> Vec<(&str, &[u8])> {
+    headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect()
 }
 
 /// Okta's one-time verification of an event hook.
 async fn challenge(
-    State(doors): State<Doors>,
+    State(doors): State<Wired>,
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Response {
-    let known = doors.origins.get(&name).is_some_and(|origin| origin.door.is_some());
-    match quell_sources::door::okta_challenge(&plain(&headers)).filter(|_| known) {
+    let known = doors.origins.get(&name).is_some_and(|origin| !origin.doors.is_empty());
+    match quell_sources::door::verification_answer(&plain(&headers)).ok().filter(|_| known) {
         Some(answer) => Json(json!({ "verification": answer })).into_response(),
         None => refuse(StatusCode::NOT_FOUND, "there is nothing here"),
     }
 }
 
 async fn take(
-    State(doors): State<Doors>,
+    State(doors): State<Wired>,
     Path(name): Path<String>,
     headers: HeaderMap,
     body: Bytes,
@@ -97,7 +120,8 @@ async fn take(
     let shared = Arc::clone(&doors.shared);
     let now = (shared.clock)();
     let origin = doors.origins.get(&name).cloned();
-    let Some((origin, door)) = origin.as_ref().and_then(|o| o.door.as_ref().map(|d| (o, d)))
+    let Some((origin, door)) =
+        origin.as_ref().and_then(|o| o.doors.choose(&headers).map(|door| (o, door)))
     else {
         shared.refused.fetch_add(1, Ordering::Relaxed);
         return refuse(StatusCode::UNAUTHORIZED, "not authenticated");
@@ -105,22 +129,46 @@ async fn take(
     let envelope = match door.authenticate(&plain(&headers), &body, now) {
         Ok(envelope) => envelope,
         Err(refusal) => {
-            // 401 and 413 store nothing and count.
+            // 401, 413 and 429 store nothing and count.
             shared.refused.fetch_add(1, Ordering::Relaxed);
-            let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::BAD_REQUEST);
-            if status == StatusCode::BAD_REQUEST {
-                return shared.bad(origin, &refusal.to_string(), &body).await;
-            }
-            return refuse(status, &refusal.to_string());
+            return turned_away(&shared, origin, refusal).await;
         }
     };
-    let origin = Arc::clone(origin);
+    if envelope.repeated {
+        let body = json!({ "repeated": true });
+        return (StatusCode::ACCEPTED, Json(body)).into_response();
+    }
+    let from = Arc::clone(origin);
     let ready = tokio::task::spawn_blocking(move || {
-        shared.prepare(&origin, envelope.provenance, now, &envelope.body)
+        let prepared = shared.prepare(&from, envelope.provenance, now, &envelope.body);
+        (prepared, envelope)
     });
     match ready.await {
-        Ok(prepared) => finish(&doors.shared, prepared).await,
+        Ok((prepared, envelope)) => {
+            let response = finish(&doors.shared, prepared).await;
+            if response.status() == StatusCode::ACCEPTED {
+                door.remember(&envelope, now);
+            }
+            response
+        }
         Err(_) => refuse(StatusCode::INTERNAL_SERVER_ERROR, "the body could not be decoded"),
+    }
+}
+
+/// The answer to a request that no door let in.
+async fn turned_away(shared: &Shared, origin: &Origin, refusal: Refusal) -> Response {
+    let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::BAD_REQUEST);
+    match refusal {
+        Refusal::Body(reject) => shared.bad(origin, *reject).await,
+        Refusal::TooFast { retry_after_s } => {
+            let mut response = refuse(status, "too fast");
+            if let Ok(value) = retry_after_s.to_string().parse() {
+                response.headers_mut().insert(axum::http::header::RETRY_AFTER, value);
+            }
+            response
+        }
+        Refusal::TooLarge(_) => refuse(status, "the body is too large"),
+        _ => refuse(status, "not authenticated"),
     }
 }
 
@@ -211,22 +259,23 @@ impl Shared {
     }
 
     /// A body that an authenticated source sent and nobody can read: one bounded reject.
-    async fn bad(&self, origin: &Origin, why: &str, body: &[u8]) -> Response {
-        let reject = Reject {
-            source: origin.name.clone(),
-            reason: quell_core::signal::RejectReason::Unparsable,
-            detail: quell_core::engine::plain(why),
-            record: Digest::of(body),
-        };
-        let intake = Intake {
-            source: origin.name.clone(),
-            rejects: vec![reject],
-            ..Intake::default()
-        };
+    async fn bad(&self, origin: &Origin, reject: Reject) -> Response {
+        let fault = Some(reject.detail.clone());
+        let source = origin.name.clone();
+        let intake = Intake { source, rejects: vec![reject], ..Intake::default() };
         let submission =
             Submission::new(Input::Signals(intake), origin.pack.digest()).map_err(|e| e.to_string());
-        let fault = Some(why.to_owned());
         finish(self, Prepared { submission, results: Vec::new(), fault }).await
+    }
+
+    /// Hands a signal of the built-in source in.
+    pub(crate) async fn own(&self, signal: Signal) -> Result<(), Busy> {
+        let rules = self.brain.rules.match_ids(&signal);
+        let source = signal.source.clone();
+        let matched = vec![Matched { signal, rules }];
+        let intake = Intake { source, matched, ..Intake::default() };
+        let submission = Submission::new(Input::Signals(intake), Digest([0; 32]));
+        self.handle.submit(submission.map_err(|_| Busy)?).await.map(|_| ())
     }
 
     /// Hands a polled page in, with the cursor that belongs to it; gives how many records it had.

@@ -10,6 +10,7 @@ use quell_core::identity::Identity;
 use quell_core::policy::Armed;
 use quell_core::time::{DAY, MINUTE, Time};
 use quell_lab::{Company, Options, Place, Provider, attack, company};
+use quell_sources::poll::SecretRef;
 use quell_targets::Secret;
 use serde_json::{Value, json};
 
@@ -95,11 +96,13 @@ impl Scene {
         })
         .await?;
         quell.import(directory(&company)?).await?;
+        let secret = provider.token().to_owned();
+        let token = SecretRef::new(move || Ok(secret.clone()));
         sources::poll_okta(
             &quell,
             "okta",
             provider.base_url(),
-            Secret::new(provider.token()),
+            token,
             Duration::from_millis(50),
             now.plus(-30 * DAY),
         )?;

@@ -1,0 +1,300 @@
+//! Binary room, sources: doors, pollers and the pager of a folder, wired to the running engine.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use quell_core::id::{Digest, SignalId};
+use quell_core::signal::{Kind, Provenance, Signal, Times, Use};
+use quell_core::time::{HOUR, Moment, SECOND, Time};
+use quell_sources::door::{Door, Secret as DoorSecret};
+use quell_sources::okta_poll::{OktaCredential, OktaPoll};
+use quell_sources::poll::{Cursor, NextStep, PageState, Poll, SecretRef};
+use quell_store::{SqliteViews, Views};
+use quell_targets::Secret;
+use quell_targets::webhook::{Pager, PagerConfig, gap};
+
+use crate::assemble::Brain;
+use crate::config::Place;
+use crate::fault::Fault;
+use crate::secret;
+use crate::server::intake::{Doors, Intakes, Origin, Shared};
+use crate::start::Running;
+
+/// The sources of a folder.
+pub(crate) fn origins(place: &Place, brain: &Brain) -> Result<Intakes, Fault> {
+    let mut all = BTreeMap::new();
+    for source in &place.settings.source {
+        let name = source.pack.as_ref().unwrap_or(&source.name);
+        let pack = brain.packs.get(name).cloned().ok_or_else(|| {
+            Fault::config(format!("there is no pack `{name}`"), "`quell check` lists what is wrong")
+        })?;
+        let secrets = |references: &[String]| -> Result<Option<[Option<DoorSecret>; 2]>, Fault> {
+            let mut read = references.iter().map(|reference| {
+                let text = secret::resolve(&place.folder, reference)?;
+                DoorSecret::new(&text).map_err(|e| {
+                    Fault::config(format!("source `{}`: {e}", source.name), "use a long random one")
+                })
+            });
+            match (read.next().transpose()?, read.next().transpose()?) {
+                (None, _) => Ok(None),
+                (first, second) => Ok(Some([first, second])),
+            }
+        };
+        let doors = Doors {
+            signed: secrets(&source.hmac)?.map(|s| Door::quell_signature(&source.name, s)),
+            webhook: secrets(&source.hmac)?.map(|s| Door::standard_webhooks(&source.name, s)),
+            bearer: secrets(&source.bearer)?
+                .map(|s| Door::bearer(&source.name, "authorization", s)),
+        };
+        let origin = Origin {
+            name: source.name.clone(),
+            pack,
+            doors,
+            own_principals: source.own_principals.clone(),
+            domains: source.domains.iter().map(|domain| domain.to_lowercase()).collect(),
+        };
+        all.insert(source.name.clone(), Arc::new(origin));
+    }
+    Ok(Intakes { origins: all })
+}
+
+/// The two shipped packs behind one bearer secret, for the demonstration and the benchmark.
+pub(crate) fn demo_origins(brain: &Brain, token: &str) -> Result<Intakes, Fault> {
+    let mut all = BTreeMap::new();
+    for name in ["okta", "proofpoint_tap"] {
+        let pack = brain.packs.get(name).cloned();
+        let pack = pack.ok_or_else(|| Fault::config(format!("there is no pack `{name}`"), ""))?;
+        let secret = DoorSecret::new(token).map_err(|e| Fault::config(e.to_string(), ""))?;
+        let door = Door::bearer(name, "authorization", [Some(secret), None]);
+        let origin = Origin {
+            name: name.to_owned(),
+            pack,
+            doors: Doors { bearer: Some(door), ..Doors::default() },
+            own_principals: Vec::new(),
+            domains: Vec::new(),
+        };
+        all.insert(name.to_owned(), Arc::new(origin));
+    }
+    Ok(Intakes { origins: all })
+}
+
+/// Starts the pollers of a folder.
+pub(crate) fn poll(place: &Place, running: &Running) -> Result<(), Fault> {
+    for source in &place.settings.source {
+        let Some(poll) = &source.poll else { continue };
+        // Read once here, so that a missing secret stops the start and not the first poll.
+        secret::resolve(&place.folder, &poll.token)?;
+        let (folder, reference) = (place.folder.clone(), poll.token.clone());
+        let token = SecretRef::new(move || {
+            secret::resolve(&folder, &reference).map_err(|fault| fault.message)
+        });
+        let hours = i64::try_from(poll.first_hours.min(90 * 24)).unwrap_or(24);
+        let since = running.shared.now().plus(-hours * HOUR);
+        let every = Duration::from_secs(poll.every_s.clamp(1, 3600));
+        poll_okta(running, &source.name, &poll.url, token, every, since)?;
+    }
+    Ok(())
+}
+
+/// Starts a poller of an Okta System Log; it goes on from the cursor in the store.
+pub(crate) fn poll_okta(
+    running: &Running,
+    name: &str,
+    url: &str,
+    token: SecretRef,
+    every: Duration,
+    since: Time,
+) -> Result<(), Fault> {
+    let origin = running.origins.get(name).cloned();
+    let origin = origin.ok_or_else(|| Fault::config(format!("there is no source `{name}`"), ""))?;
+    let poller = OktaPoll::new(url, OktaCredential::ApiToken(token))
+        .map_err(|e| Fault::config(format!("source `{name}`: {e}"), "write the organisation's URL"))?;
+    let stored = running.cursors.get(name).map(Vec::as_slice).unwrap_or_default();
+    let cursor: Cursor =
+        serde_json::from_slice(stored).unwrap_or_else(|_| Cursor::starting(since));
+    let (shared, polled) = (Arc::clone(&running.shared), Arc::clone(&running.polled));
+    tokio::spawn(async move {
+        let polling = Polling { shared, origin, every, pause: every, degraded: false };
+        polling.run(poller, cursor, polled).await;
+    });
+    Ok(())
+}
+
+/// The longest pause between polls that fail.
+const PAUSE_MAX: Duration = Duration::from_secs(300);
+
+/// One poller at work.
+struct Polling {
+    shared: Arc<Shared>,
+    origin: Arc<Origin>,
+    every: Duration,
+    pause: Duration,
+    degraded: bool,
+}
+
+impl Polling {
+    async fn run(
+        mut self,
+        poller: OktaPoll,
+        mut cursor: Cursor,
+        polled: Arc<std::sync::atomic::AtomicUsize>,
+    ) {
+        loop {
+            let now = self.shared.now();
+            let wait = match poller.next(&cursor, now).await {
+                Ok(page) => {
+                    let next = serde_json::to_vec(&page.next).unwrap_or_default();
+                    // The cursor is committed with its page: what was not committed is asked again.
+                    match self.shared.page(&self.origin, &page.body, next).await {
+                        Err(_) => self.every,
+                        Ok(records) => {
+                            polled.fetch_add(records, Ordering::Relaxed);
+                            cursor = page.next;
+                            self.pause = self.every;
+                            self.mend(page.state).await;
+                            let until = page.not_before.map(|t| micros(t.since(now)));
+                            let idle = page.state != PageState::More;
+                            until.unwrap_or(if idle { self.every } else { Duration::ZERO })
+                        }
+                    }
+                }
+                Err(fault) => {
+                    tracing::warn!(source = self.origin.name, %fault, "a poll failed");
+                    if let Some(why) = fault.degraded() {
+                        self.degrade(&why).await;
+                    }
+                    match fault.next_step() {
+                        NextStep::WaitUntil(t) => micros(t.since(now)),
+                        NextStep::AskWith(other) => {
+                            cursor = *other;
+                            Duration::ZERO
+                        }
+                        NextStep::Degraded => PAUSE_MAX,
+                        NextStep::BackOff => {
+                            self.pause = (self.pause * 2).min(PAUSE_MAX);
+                            self.pause
+                        }
+                    }
+                }
+            };
+            quell_run::timer(wait).await;
+        }
+    }
+
+    async fn mend(&mut self, state: PageState) {
+        if state == PageState::Gap {
+            self.degrade("records that the vendor no longer keeps are missing").await;
+        } else {
+            self.degraded = false;
+        }
+    }
+
+    /// Tells the engine once that the source cannot be relied upon.
+    async fn degrade(&mut self, why: &str) {
+        if std::mem::replace(&mut self.degraded, true) {
+            return;
+        }
+        let signal = degraded(&self.origin.name, why, self.shared.now());
+        if self.shared.own(signal).await.is_err() {
+            self.degraded = false;
+        }
+    }
+}
+
+fn micros(span: i64) -> Duration {
+    Duration::from_micros(u64::try_from(span).unwrap_or_default())
+}
+
+/// The built-in source's word that another source is degraded.
+fn degraded(source: &str, why: &str, now: Time) -> Signal {
+    let key = format!("degraded {source} {}", now.0 / SECOND);
+    let kind = Kind::SourceDegraded;
+    Signal {
+        id: SignalId::of("default", "quell", &key, kind.name(), 0),
+        source: "quell".to_owned(),
+        kind,
+        usage: Use::Fact,
+        confidence: None,
+        about: Vec::new(),
+        times: Times {
+            happened: Moment { t: now, precision: Default::default() },
+            judged: None,
+            written: now,
+        },
+        entities: Vec::new(),
+        attributes: [("degraded".to_owned(), source.to_owned()), ("why".to_owned(), why.to_owned())]
+            .into(),
+        anomalies: Vec::new(),
+        provenance: Provenance::Own,
+        record: Digest::of(key.as_bytes()),
+        record_key: key,
+        withdraws: None,
+    }
+}
+
+/// Starts the delivery of pages to the configured webhook.
+pub(crate) fn page(place: &Place, running: &Running) -> Result<(), Fault> {
+    let Some(notify) = &place.settings.notify else { return Ok(()) };
+    let secret = Secret::new(secret::resolve(&place.folder, &notify.secret)?);
+    let config = PagerConfig { url: notify.webhook.clone(), secrets: vec![secret] };
+    let pager = Pager::new(&config)
+        .map_err(|e| Fault::config(format!("notify: {e}"), "https, or http on this machine"))?;
+    let views = SqliteViews::open(&running.store).map_err(|e| Fault::store(&e))?;
+    let paging = Paging {
+        pager,
+        views,
+        tenant: running.tenant.clone(),
+        handle: running.handle.clone(),
+        shared: Arc::clone(&running.shared),
+        tries: BTreeMap::new(),
+    };
+    tokio::spawn(paging.run());
+    Ok(())
+}
+
+/// How often the notices are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// The delivery of pages: at least once each, known by its id.
+struct Paging {
+    pager: Pager,
+    views: SqliteViews,
+    tenant: String,
+    handle: quell_run::Handle,
+    shared: Arc<Shared>,
+    tries: BTreeMap<String, (u32, Time)>,
+}
+
+impl Paging {
+    async fn run(mut self) {
+        loop {
+            let now = self.shared.now();
+            let due = self.views.notices(&self.tenant, now, 100).unwrap_or_default();
+            let mut done = Vec::new();
+            for notice in due {
+                let (tries, next) = self.tries.get(&notice.id).copied().unwrap_or((0, now));
+                if next > now {
+                    continue;
+                }
+                match self.pager.deliver(&notice.id, &notice.body, now).await {
+                    Ok(()) => done.push(notice.id),
+                    Err(undelivered) => {
+                        tracing::warn!(id = notice.id, %undelivered, "a page was not delivered");
+                        let later = gap(&notice.id, tries + 1).map(|gap| now.plus(gap));
+                        match undelivered.retry_at.or(later) {
+                            Some(at) => drop(self.tries.insert(notice.id, (tries + 1, at))),
+                            None => done.push(notice.id),
+                        }
+                    }
+                }
+            }
+            if !done.is_empty() {
+                done.iter().for_each(|id| drop(self.tries.remove(id)));
+                self.handle.notices_done(done);
+            }
+            quell_run::timer(LOOK_EVERY).await;
+        }
+    }
+}
