@@ -137,7 +137,7 @@ impl Brain {
                 Ok(pack) => {
                     loaded.insert(name.clone(), Arc::new(pack));
                 }
-                Err(errors) => problems.extend(errors.into_iter().map(pack_problem)),
+                Err(errors) => problems.extend(errors.iter().map(pack_problem)),
             }
         }
         match (rules, policy) {
@@ -189,12 +189,12 @@ fn owned(texts: &[(&str, &str)]) -> Vec<(String, String)> {
     texts.iter().map(|(n, t)| ((*n).to_owned(), (*t).to_owned())).collect()
 }
 
-fn pack_problem(error: quell_sources::PackError) -> Problem {
+fn pack_problem(error: &quell_sources::PackError) -> Problem {
     Problem {
-        file: error.file,
-        line: Some(error.line),
-        message: error.message,
-        remedy: error.remedy,
+        file: error.file().to_owned(),
+        line: Some(error.line()),
+        message: error.fault().to_string(),
+        remedy: error.help().to_owned(),
     }
 }
 

@@ -89,7 +89,7 @@ pub(crate) fn find_pack(brain: &Brain, name: &str) -> Result<std::sync::Arc<Pack
         let pack = Pack::load(&file.display().to_string(), &text);
         return pack.map(std::sync::Arc::new).map_err(|errors| {
             let lines: Vec<String> =
-                errors.iter().map(|e| format!("\n  {}:{}: {}", e.file, e.line, e.message)).collect();
+                errors.iter().map(|e| format!("\n  {e}")).collect();
             Fault::config(format!("the pack is not valid:{}", lines.concat()), "")
         });
     }
