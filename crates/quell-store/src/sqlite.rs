@@ -142,6 +142,8 @@ impl SqliteStore {
         let lock = FolderLock::take(folder)?;
         let path = folder.join(DATABASE);
         let mut conn = connect(&path, true)?;
+        migrate::refuse_foreign(&conn, &path)?;
+        set_up_writer(&conn)?;
         migrate::migrate(&mut conn, &path)?;
         if let Some(pages) = options.max_pages {
             conn.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))
@@ -160,7 +162,9 @@ impl SqliteStore {
     ///
     /// *Crash*: nothing is written by this.
     pub fn maintainer(&self) -> Result<Maintainer, OpenError> {
-        Ok(Maintainer::new(connect(&self.path, true)?))
+        let conn = connect(&self.path, true)?;
+        set_up_writer(&conn)?;
+        Ok(Maintainer::new(conn))
     }
 
     /// How the write-ahead log fares.
@@ -222,7 +226,7 @@ impl Store for SqliteStore {
     }
 }
 
-/// Opens a connection with the settings that every connection shares.
+/// Opens a connection with the settings that every connection shares, changing nothing.
 fn connect(path: &Path, write: bool) -> Result<Connection, WriteError> {
     let mode = if write {
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE
@@ -233,23 +237,22 @@ fn connect(path: &Path, write: bool) -> Result<Connection, WriteError> {
         .map_err(failed)?;
     conn.busy_timeout(if write { WRITER_PATIENCE } else { READER_PATIENCE }).map_err(failed)?;
     conn.set_prepared_statement_cache_capacity(64);
-    let set = if write {
-        // A checkpoint by chance on the way of a commit would be its worst latency.
+    let set = "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;";
+    conn.execute_batch(set).map_err(failed)?;
+    Ok(conn)
+}
+
+/// Sets what makes a commit durable, and keeps checkpoints off its way.
+fn set_up_writer(conn: &Connection) -> Result<(), WriteError> {
+    conn.execute_batch(
         "PRAGMA page_size = 4096;
          PRAGMA journal_mode = WAL;
          PRAGMA synchronous = FULL;
          PRAGMA wal_autocheckpoint = 0;
          PRAGMA secure_delete = ON;
-         PRAGMA trusted_schema = OFF;
-         PRAGMA cell_size_check = ON;
-         PRAGMA cache_size = -65536;"
-    } else {
-        "PRAGMA query_only = ON;
-         PRAGMA trusted_schema = OFF;
-         PRAGMA cell_size_check = ON;"
-    };
-    conn.execute_batch(set).map_err(failed)?;
-    Ok(conn)
+         PRAGMA cache_size = -65536;",
+    )
+    .map_err(failed)
 }
 
 /// Runs a statement without parameters or rows.

@@ -200,6 +200,14 @@ pub enum ReadError {
     /// The store does not answer.
     #[error("the store cannot be read: {0}")]
     Failed(String),
+    /// Another program's schema.
+    #[error("the store has schema `{found}`, this program reads schema `{known}`")]
+    Schema {
+        /// The schema of the store.
+        found: u32,
+        /// The one that this program reads.
+        known: u32,
+    },
     /// A row of the journal is damaged.
     #[error("frame `{seq}` of tenant `{tenant}` cannot be read: {cause}")]
     Frame {

@@ -5,7 +5,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
 use std::path::Path;
 
-use super::{LOCK, OpenError};
+use super::{DATABASE, LOCK, OpenError};
 
 /// The lock, held until it is dropped.
 #[derive(Debug)]
@@ -21,11 +21,7 @@ impl FolderLock {
             cause: error.to_string(),
         };
         make_folder(folder).map_err(unusable)?;
-        let mut open = OpenOptions::new();
-        open.read(true).write(true).create(true).truncate(false);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut open, 0o600);
-        let mut file = open.open(folder.join(LOCK)).map_err(unusable)?;
+        let mut file = open_private(&folder.join(LOCK)).map_err(unusable)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -34,6 +30,8 @@ impl FolderLock {
             Err(TryLockError::Error(error)) => return Err(unusable(error)),
         }
         write_pid(&mut file).map_err(unusable)?;
+        // SQLite gives its other files the mode of this one.
+        open_private(&folder.join(DATABASE)).map_err(unusable)?;
         Ok(Self { _file: file })
     }
 }
@@ -53,6 +51,15 @@ fn make_folder(folder: &Path) -> std::io::Result<()> {
         File::open(above)?.sync_all()?;
     }
     Ok(())
+}
+
+/// Opens a file, made for its owner alone where there is none.
+fn open_private(path: &Path) -> std::io::Result<File> {
+    let mut open = OpenOptions::new();
+    open.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut open, 0o600);
+    open.open(path)
 }
 
 fn write_pid(file: &mut File) -> std::io::Result<()> {

@@ -6,7 +6,8 @@ use std::path::Path;
 use quell_core::id::Digest;
 use rusqlite::{Connection, params};
 
-use super::{APPLICATION_ID, OpenError, failed};
+use super::{APPLICATION_ID, OpenError, failed, unread};
+use crate::views::ReadError;
 
 /// Every migration: its number is its place from 1; published files are never changed.
 const MIGRATIONS: &[(&str, &str)] = &[("first", include_str!("migrations/0001_first.sql"))];
@@ -18,6 +19,31 @@ pub(super) fn migrate(conn: &mut Connection, path: &Path) -> Result<(), OpenErro
     migrate_to(conn, path, MIGRATIONS)
 }
 
+/// Refuses a database that holds something else; writes nothing.
+pub(super) fn refuse_foreign(conn: &Connection, path: &Path) -> Result<(), OpenError> {
+    let tables: u32 = conn
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .map_err(failed)?;
+    let id: i32 =
+        conn.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(failed)?;
+    if tables == 0 || id == APPLICATION_ID {
+        return Ok(());
+    }
+    Err(OpenError::Foreign { path: path.to_owned(), cause: "it holds other tables".to_owned() })
+}
+
+/// Refuses to read a schema that is not this program's; writes nothing.
+pub(super) fn refuse_other_schema(conn: &Connection) -> Result<(), ReadError> {
+    let found: u32 =
+        conn.query_row("SELECT count(*) FROM migration", [], |row| row.get(0)).map_err(unread)?;
+    let known = small(MIGRATIONS.len());
+    if found == known { Ok(()) } else { Err(ReadError::Schema { found, known }) }
+}
+
+fn small(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
 fn migrate_to(
     conn: &mut Connection,
     path: &Path,
@@ -26,16 +52,8 @@ fn migrate_to(
     let foreign = |cause: String| OpenError::Foreign { path: path.to_owned(), cause };
     let tx =
         conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(failed)?;
-    let tables: u32 =
-        tx.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(failed)?;
-    let id: i32 =
-        tx.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(failed)?;
-    if tables > 0 && id != APPLICATION_ID {
-        return Err(foreign("it holds other tables".to_owned()));
-    }
     let applied = applied(&tx).map_err(failed)?;
     if applied.len() > migrations.len() {
-        let small = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let (found, known) = (small(applied.len()), small(migrations.len()));
         return Err(OpenError::Newer { found, known });
     }
@@ -74,6 +92,7 @@ fn applied(conn: &Connection) -> rusqlite::Result<Vec<[u8; 32]>> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{DATABASE, Options, SqliteStore, SqliteViews};
     use super::*;
 
     const SECOND: (&str, &str) = ("second", "CREATE TABLE more (x INTEGER) STRICT;");
@@ -100,18 +119,26 @@ mod tests {
     #[test]
     fn leaves_other_databases_alone() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("some.db");
-        let mut conn = Connection::open(&path).unwrap();
+        let path = folder.path().join(DATABASE);
+        let conn = Connection::open(&path).unwrap();
         conn.execute_batch("CREATE TABLE theirs (x INTEGER)").unwrap();
-        let error = migrate(&mut conn, &path).unwrap_err().to_string();
+        drop(conn);
+        let before = std::fs::read(&path).unwrap();
+        let error = SqliteStore::open(folder.path(), Options::default()).unwrap_err().to_string();
         assert!(error.ends_with("it holds other tables"), "{error}");
-        let tables: Vec<String> = conn
-            .prepare("SELECT name FROM sqlite_schema")
-            .unwrap()
-            .query_map([], |row| row.get(0))
-            .unwrap()
-            .collect::<Result<_, _>>()
-            .unwrap();
-        assert_eq!(tables, ["theirs"]);
+        assert_eq!(std::fs::read(&path).unwrap(), before);
+    }
+
+    #[test]
+    fn reads_its_own_schema_only() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(SqliteStore::open(folder.path(), Options::default()).unwrap());
+        SqliteViews::open(folder.path()).unwrap();
+        let path = folder.path().join(DATABASE);
+        let mut conn = Connection::open(&path).unwrap();
+        let newer: Vec<_> = MIGRATIONS.iter().copied().chain([SECOND]).collect();
+        migrate_to(&mut conn, &path, &newer).unwrap();
+        let error = SqliteViews::open(folder.path()).unwrap_err().to_string();
+        assert_eq!(error, "the store has schema `2`, this program reads schema `1`");
     }
 }

@@ -101,9 +101,44 @@ fn says_what_cannot_be_opened() {
 fn the_folder_is_its_owners_alone() {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = Folder::new();
-    let _store = folder.sqlite(Options::default());
+    let mut store = folder.sqlite(Options::default());
+    store.acquire(T, "test").unwrap();
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&folder.path), 0o700);
+    let files: Vec<PathBuf> =
+        std::fs::read_dir(&folder.path).unwrap().map(|file| file.unwrap().path()).collect();
+    assert_eq!(files.len(), 4, "database, log, index of the log, lock: {files:?}");
+    assert!(files.iter().all(|file| mode(file) == 0o600));
+}
+
+/// A commit that fails at its very end, here by a constraint that is checked only then.
+#[test]
+fn an_unsure_commit_halts_the_store() {
+    let folder = Folder::new();
+    let mut store = folder.sqlite(Options::default());
+    let epoch = store.acquire(T, "test").unwrap();
+    store
+        .conn
+        .execute_batch(
+            "PRAGMA foreign_keys = ON; CREATE TEMP TABLE one (x INTEGER PRIMARY KEY);
+             CREATE TEMP TABLE two (x REFERENCES one (x) DEFERRABLE INITIALLY DEFERRED);",
+        )
+        .unwrap();
+    let error = store
+        .write(|conn, _| {
+            conn.execute("UPDATE lease SET holder = 'nobody'", []).map_err(super::failed)?;
+            conn.execute("INSERT INTO two VALUES (1)", []).map_err(super::failed)
+        })
+        .unwrap_err();
+    expect!["the store cannot say whether the write happened, open it again: the store cannot write: FOREIGN KEY constraint failed"].assert_eq(&error.to_string());
+    let halted = CommitError::Write(WriteError::Halted);
+    assert_eq!(commit(&mut store, epoch, vec![], Effects::default()).unwrap_err(), halted);
+    assert_eq!(store.claim(T, epoch, time(1), time(2), 9).unwrap_err(), WriteError::Halted);
+    assert_eq!(store.purge().unwrap_err(), WriteError::Halted);
+    drop(store);
+    let mut store = folder.sqlite(Options::default());
+    assert_eq!(store.views().unwrap().head(T).unwrap().holder.as_deref(), Some("test"));
+    commit(&mut store, epoch, vec![], Effects::default()).unwrap();
 }
 
 #[test]

@@ -11,7 +11,7 @@ use quell_evidence::Hash;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::commit::{group_row, head, next_group_row};
-use super::{DATABASE, connect, int, unread, unsigned};
+use super::{DATABASE, connect, int, migrate, unread, unsigned};
 use crate::commit::{Notice, WatchEntry};
 use crate::frame::{self, StoredFrame};
 use crate::packed::PackedBlob;
@@ -39,13 +39,15 @@ impl SqliteViews {
     /// Reads the store in `folder`, whether or not a process writes to it.
     ///
     /// # Errors
-    /// [`ReadError::Failed`] where there is none.
+    /// [`ReadError::Failed`] where there is none, [`ReadError::Schema`] for another program's.
     pub fn open(folder: &Path) -> Result<Self, ReadError> {
         Self::at(&folder.join(DATABASE))
     }
 
     pub(super) fn at(path: &Path) -> Result<Self, ReadError> {
-        connect(path, false).map(Reader::new).map_err(|error| ReadError::Failed(error.to_string()))
+        let conn = connect(path, false).map_err(|error| ReadError::Failed(error.to_string()))?;
+        migrate::refuse_other_schema(&conn)?;
+        Ok(Self::new(conn))
     }
 }
 
