@@ -193,7 +193,7 @@ fn pack_problem(error: &quell_sources::PackError) -> Problem {
     Problem {
         file: error.file().to_owned(),
         line: Some(error.line()),
-        message: error.fault().to_string(),
+        message: error.what().to_owned(),
         remedy: error.help().to_owned(),
     }
 }
