@@ -284,14 +284,16 @@ impl Paging {
                         tracing::warn!(id = notice.id, %undelivered, "a page was not delivered");
                         let later = gap(&notice.id, tries + 1).map(|gap| now.plus(gap));
                         match undelivered.retry_at.or(later) {
-                            Some(at) => drop(self.tries.insert(notice.id, (tries + 1, at))),
+                            Some(at) => {
+                                self.tries.insert(notice.id, (tries + 1, at));
+                            }
                             None => done.push(notice.id),
                         }
                     }
                 }
             }
             if !done.is_empty() {
-                done.iter().for_each(|id| drop(self.tries.remove(id)));
+                self.tries.retain(|id, _| !done.contains(id));
                 self.handle.notices_done(done);
             }
             quell_run::timer(LOOK_EVERY).await;

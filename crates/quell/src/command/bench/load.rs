@@ -1,6 +1,5 @@
 //! The benchmark's load: generated records of both vendors, as many as fit and at a fixed rate.
 
-use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -326,8 +325,8 @@ fn okta(out: &mut String, n: u64, who: usize, now: Time, asks: bool) {
     let kind = if asks { "security.breached_credential.detected" } else { "user.session.start" };
     let (id, text) = (account(who), now.to_string());
     let published = format!("{}Z", text.get(..23).unwrap_or_default());
-    let written = writeln!(
-        out,
+    let line = format!(
+        
         "{{\"uuid\":\"bench-{n:012}\",\"published\":\"{published}\",\"eventType\":\"{kind}\",\
          \"version\":\"0\",\"severity\":\"INFO\",\"legacyEventType\":\"core.user_auth.login_success\",\
          \"displayMessage\":\"User login to Okta\",\"actor\":{{\"id\":\"{id}\",\"type\":\"User\",\
@@ -352,15 +351,16 @@ fn okta(out: &mut String, n: u64, who: usize, now: Time, asks: bool) {
          \"192.0.2.{octet}\",\"geographicalContext\":null,\"version\":\"V4\",\"source\":null}}]}}}}",
         octet = who % 250 + 1,
     );
-    drop(written);
+    out.push_str(&line);
+    out.push('\n');
 }
 
 /// One blocked click as customers forward it: a fact that the vendor already stopped.
 fn tap(out: &mut String, n: u64, who: usize, now: Time) {
     let text = now.to_string();
     let time = format!("{}Z", text.get(..23).unwrap_or_default());
-    let written = writeln!(
-        out,
+    let line = format!(
+        
         "{{\"type\":\"click\",\"status\":\"blocked\",\"GUID\":\"guid-{n:012}\",\"campaignId\":null,\
          \"classification\":\"phish\",\"clickIP\":\"192.0.2.{octet}\",\"clickTime\":\"{time}\",\
          \"id\":\"click-{n:012}\",\"messageID\":\"m{n:012}@example.org\",\"recipient\":\
@@ -373,7 +373,8 @@ fn tap(out: &mut String, n: u64, who: usize, now: Time) {
         octet = who % 250 + 1,
         threat = n / 5000,
     );
-    drop(written);
+    out.push_str(&line);
+    out.push('\n');
 }
 
 /// The limits with room for every order of the load.
