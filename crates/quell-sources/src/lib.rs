@@ -2,12 +2,14 @@
 //!
 //! - [`Pack`] says what a vendor's records mean; [`Pack::decode`] turns a body into signals and
 //!   rejects. Pure: no I/O, no clock, the same bytes and context always give the same answer.
+//! - [`door::Door`] proves who sends a body and unpacks it.
 //! - [`EMBEDDED`] holds the packs that Quell ships.
 
 pub mod limits;
 
 mod body;
 mod decode;
+pub mod door;
 mod embedded;
 mod pack;
 
