@@ -1,5 +1,5 @@
-//! Sources room: doors through which strangers' bytes come in. A door proves who sends and unpacks the
-//! body; it reads no record, stores nothing and knows no HTTP server.
+//! Sources room: doors through which strangers' bytes come in. A door proves who sends and
+//! unpacks the body; it reads no record, stores nothing and knows no HTTP server.
 
 mod bearer;
 mod challenge;
@@ -138,8 +138,8 @@ impl Door {
         Self::new(source, Scheme::Signed(SignedScheme::quell(secrets)))
     }
 
-    /// A door for a static secret in a header. In `authorization` the word `Bearer` may stand before
-    /// it.
+    /// A door for a static secret in a header. In `authorization` the word `Bearer` may stand
+    /// before it.
     pub fn bearer(source: &str, header: &str, secrets: [Option<Secret>; 2]) -> Self {
         Self::new(source, Scheme::Bearer(BearerScheme::new(header, secrets)))
     }

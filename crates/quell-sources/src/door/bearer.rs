@@ -19,7 +19,8 @@ impl BearerScheme {
         Self { header: header.to_owned(), digests }
     }
 
-    /// The mark of the request. Digests of equal length are compared, all of them, in constant time.
+    /// The mark of the request. Digests of equal length are compared, all of them, in constant
+    /// time.
     pub(super) fn prove(&self, headers: &Headers<'_>, body: &[u8]) -> Result<Digest, Refusal> {
         let value = header(headers, &self.header).ok_or(Refusal::Header("authorization"))?;
         let value = value.trim_ascii();

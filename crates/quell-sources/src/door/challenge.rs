@@ -1,5 +1,5 @@
-//! Sources room: the one GET by which Okta asks whether an event hook is ours. Reads no body and acts
-//! on nothing.
+//! Sources room: the one GET by which Okta asks whether an event hook is ours. Reads no body and
+//! acts on nothing.
 
 use serde_json::json;
 

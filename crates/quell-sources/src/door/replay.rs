@@ -1,5 +1,5 @@
-//! Sources room: which signed requests were taken in within the replay window. Bounded; what it forgets
-//! is taken in again and changes nothing, since signals have ids.
+//! Sources room: which signed requests were taken in within the replay window. Bounded; what it
+//! forgets is taken in again and changes nothing, since signals have ids.
 
 use std::collections::{BTreeMap, VecDeque};
 

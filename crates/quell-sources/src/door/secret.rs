@@ -29,8 +29,8 @@ pub enum SecretError {
 }
 
 impl Secret {
-    /// A secret from its configured text: `whsec_` and base64 as in Standard Webhooks, else the bytes
-    /// of the text. Spaces and line ends around it do not count.
+    /// A secret from its configured text: `whsec_` and base64 as in Standard Webhooks, else the
+    /// bytes of the text. Spaces and line ends around it do not count.
     ///
     /// # Errors
     /// When it is shorter or longer than a secret may be, or broken after `whsec_`.

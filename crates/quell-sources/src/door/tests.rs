@@ -230,6 +230,10 @@ fn secrets_show_nowhere_and_weak_ones_are_refused() {
     check(&"x".repeat(1025), SecretError::TooLong);
 }
 
+fn bytes() -> impl Strategy<Value = Vec<u8>> {
+    proptest::collection::vec(any::<u8>(), 0..80)
+}
+
 proptest! {
     #[test]
     fn no_other_body_or_signature_passes(
@@ -256,8 +260,8 @@ proptest! {
 
     #[test]
     fn no_header_makes_it_panic(
-        headers in proptest::collection::vec(("[a-z-]{0,20}", proptest::collection::vec(any::<u8>(), 0..80)), 0..5),
-        value in proptest::collection::vec(any::<u8>(), 0..80),
+        headers in proptest::collection::vec(("[a-z-]{0,20}", bytes()), 0..5),
+        value in bytes(),
     ) {
         let mut list: Vec<(&str, &[u8])> =
             headers.iter().map(|(n, v)| (n.as_str(), v.as_slice())).collect();
