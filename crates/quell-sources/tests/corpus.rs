@@ -1,4 +1,5 @@
-//! Sources room, tests: real vendor records against results that were written down before the packs.
+//! Sources room, tests: real vendor records against results that were written down before the
+//! packs.
 //! The corpus lies outside the repository; without it the tests say so and pass.
 
 #![cfg(test)]

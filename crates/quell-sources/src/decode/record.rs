@@ -1,5 +1,5 @@
-//! Sources room: one parsed record with what Quell adds to it under `_`, and how fields are read off
-//! it. Decides nothing about meaning.
+//! Sources room: one parsed record with what Quell adds to it under `_`, and how fields are read
+//! off it. Decides nothing about meaning.
 
 use std::collections::BTreeSet;
 

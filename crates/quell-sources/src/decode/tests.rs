@@ -1,5 +1,5 @@
-//! Sources room: tests of decoding: own principals, domains, caps, keys, revisions, and the laws that
-//! hold for any bytes.
+//! Sources room: tests of decoding: own principals, domains, caps, keys, revisions, and the laws
+//! that hold for any bytes.
 
 use super::*;
 use std::sync::LazyLock;
@@ -9,7 +9,7 @@ use crate::limits::SIGNALS_MAX;
 use proptest::prelude::*;
 use quell_core::id::SignalId;
 use quell_core::identity::Scheme;
-use quell_core::signal::{Anomaly, Kind};
+use quell_core::signal::{Anomaly, Kind, Use};
 use serde_json::{Value, json};
 
 fn pack(name: &str) -> Pack {
@@ -308,7 +308,8 @@ proptest! {
                 prop_assert!(record.signals.is_empty() == record.reject.is_some());
                 for signal in &record.signals {
                     prop_assert!(signal.entities.is_sorted() && signal.anomalies.is_sorted());
-                    prop_assert_eq!(signal.confidence.is_some() && signal.usage.name() == "fact", false);
+                    let fact = signal.usage == Use::Fact;
+                    prop_assert!(!fact || signal.confidence.is_none());
                     prop_assert!(signal.record_key.len() <= 256);
                     prop_assert!(signal.about.iter().all(|id| id.value.len() <= 512));
                     prop_assert!(signal.entities.iter().all(|e| e.value.len() <= 2048));

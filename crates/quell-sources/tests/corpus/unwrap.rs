@@ -1,5 +1,6 @@
 //! Sources room, tests: finds the vendors' own records inside the corpus, whose files wrap them in
-//! rule tests, recorded answers and intake examples. Never writes; copies nothing out of the corpus.
+//! rule tests, recorded answers and intake examples. Never writes; copies nothing out of the
+//! corpus.
 
 use std::fs;
 use std::path::{Path, PathBuf};
