@@ -217,6 +217,7 @@ mod tests {
             published: Time(at),
             success: true,
             by_user,
+            on_user: !by_user,
             session: None,
             agent: agent.to_owned(),
         }
