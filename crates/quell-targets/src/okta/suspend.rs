@@ -43,7 +43,10 @@ impl Okta {
     ) -> Result<Said, Refusal> {
         let path = format!("{}/lifecycle/suspend", user_path(call)?);
         match self.client.send(Ask::act(Method::POST, path, &agent(call)), now, trace).await {
-            Ok(_) => Ok(Said::new(Answer::Accepted { already: false }, "accepted")),
+            Ok(reply) => {
+                reply.json_or_nothing()?;
+                Ok(Said::new(Answer::Accepted { already: false }, "accepted"))
+            }
             Err(refusal) if refusal.fault == Fault::Precondition => {
                 // Okta answers 400 for a user who is suspended already
                 let status = self.status(call, now, trace).await?;
@@ -90,9 +93,9 @@ impl Okta {
         if self.status(call, now, trace).await? != "SUSPENDED" {
             return Ok(Said::new(Answer::Accepted { already: true }, "is not suspended"));
         }
-        let end = Ask::act(Method::DELETE, end::path(call, true)?, &agent(call));
-        self.client.send(end, now, trace).await?;
-        self.client.send(Ask::act(Method::POST, path, &agent(call)), now, trace).await?;
+        self.client.send(end::ask(call, true)?, now, trace).await?;
+        let lift = Ask::act(Method::POST, path, &agent(call));
+        self.client.send(lift, now, trace).await?.json_or_nothing()?;
         let detail = "sessions ended once more, then accepted";
         Ok(Said::new(Answer::Accepted { already: false }, detail))
     }
