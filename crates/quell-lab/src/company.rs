@@ -75,10 +75,9 @@ impl Company {
     }
 }
 
-/// The lab's company: a person in finance's reach (`alice`), an administrator (`admin`), an
-/// executive (`executive`), people whom only outsiders or only a click touch (`dario`, `eva`), a
-/// service account (`service`), a shared mailbox (`shared`) and a break-glass account
-/// (`break_glass`).
+/// The lab's company: an employee (`alice`), an administrator (`admin`), an executive
+/// (`executive`), people whom only outsiders or only a click touch (`dario`, `eva`), a service
+/// account (`service`), a shared mailbox (`shared`) and a break-glass account (`break_glass`).
 pub fn company() -> Company {
     use Class as C;
     let people = vec![

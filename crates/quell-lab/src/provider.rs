@@ -242,6 +242,12 @@ impl Shared {
     fn spend(&self, family: &str, t: Time) -> (Option<u32>, Time) {
         let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
         let minute = Time(t.0.div_euclid(MINUTE).saturating_mul(MINUTE));
+        if windows.len() >= FAMILIES_MAX {
+            windows.retain(|_, window| window.0 == minute);
+        }
+        if windows.len() >= FAMILIES_MAX && !windows.contains_key(family) {
+            return (None, minute.plus(MINUTE));
+        }
         let window = windows.entry(family.to_owned()).or_insert((minute, 0));
         if window.0 != minute {
             *window = (minute, 0);
@@ -250,6 +256,9 @@ impl Shared {
         (self.rate_limit.checked_sub(window.1), minute.plus(MINUTE))
     }
 }
+
+/// Families of paths that are counted in a minute.
+const FAMILIES_MAX: usize = 1_000;
 
 /// What the handlers are given.
 type Lab = State<Arc<Shared>>;

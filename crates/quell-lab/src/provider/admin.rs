@@ -150,7 +150,14 @@ pub(super) async fn clients(
         world.refresh_tokens(&user.id, now()).iter().map(|grant| grant.client.as_str()).collect();
     clients.sort_unstable();
     clients.dedup();
-    let client = |id: &&str| json!({ "client_id": id, "client_name": "portal", "client_uri": null, "logo_uri": null });
+    let client = |id: &&str| {
+        json!({
+            "client_id": id,
+            "client_name": "portal",
+            "client_uri": null,
+            "logo_uri": null,
+        })
+    };
     answer(StatusCode::OK, &Value::Array(clients.iter().map(client).collect()))
 }
 

@@ -45,21 +45,25 @@ async fn every_action_is_probed_done_and_proven() {
                 words.push(word(&outcome));
             }
             let line = format!(
-                "{} {} ({}, {} effects): {}\n",
+                "{} {} ({}, {} effects)\n  {}\n",
                 subject.name,
                 capability.action,
                 capability.repeat,
                 server.effects(),
-                words.join(", ")
+                words.join(" > ")
             );
             lines.push_str(&line);
         }
     }
     expect_test::expect![[r#"
-        okta end_sessions (safe, 2 effects): alive, absent, accepted, done, accepted
-        okta force_reauth (safe, 2 effects): alive, absent, accepted, done, accepted
-        okta suspend (after_read_back, 3 effects): alive, absent, accepted, done, accepted, absent, accepted, done
-        oidc end_sessions (safe, 2 effects): alive, absent, accepted, done, accepted
+        okta end_sessions (safe, 2 effects)
+          alive > absent > accepted > done > accepted
+        okta force_reauth (safe, 2 effects)
+          alive > absent > accepted > done > accepted
+        okta suspend (after_read_back, 3 effects)
+          alive > absent > accepted > done > accepted > absent > accepted > done
+        oidc end_sessions (safe, 2 effects)
+          alive > absent > accepted > done > accepted
     "#]].assert_eq(&lines);
 }
 

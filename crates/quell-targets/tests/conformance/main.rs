@@ -6,6 +6,8 @@ mod faults;
 #[cfg(test)]
 mod life;
 #[cfg(test)]
+mod oidc;
+#[cfg(test)]
 mod pager;
 #[cfg(test)]
 mod server;
