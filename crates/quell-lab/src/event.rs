@@ -123,15 +123,6 @@ impl Event<'_> {
             "geolocation": null,
         });
         let (os, browser) = software(&self.from.user_agent);
-        let mut debug = serde_json::Map::new();
-        debug.insert("requestId".to_owned(), json!(self.transaction));
-        debug.insert("dtHash".to_owned(), json!(device_hash(&self.from.device)));
-        debug.insert("requestUri".to_owned(), json!(self.uri));
-        debug.insert("url".to_owned(), json!(format!("{}?", self.uri)));
-        debug.insert("threatSuspected".to_owned(), json!("false"));
-        for (name, value) in &self.debug {
-            debug.insert((*name).to_owned(), json!(value));
-        }
         let (result, reason) = self.outcome;
         let detail = match &self.api_token {
             Some(id) => json!({ "requestApiTokenId": id }),
@@ -162,7 +153,7 @@ impl Event<'_> {
             "outcome": { "result": result, "reason": reason },
             "target": self.targets.iter().map(Party::json).collect::<Vec<_>>(),
             "transaction": { "type": "WEB", "id": self.transaction, "detail": detail },
-            "debugContext": { "debugData": debug },
+            "debugContext": { "debugData": self.debug_data() },
             "authenticationContext": {
                 "authenticationProvider": null,
                 "credentialProvider": null,
@@ -189,6 +180,21 @@ impl Event<'_> {
                 }],
             },
         })
+    }
+}
+
+impl Event<'_> {
+    fn debug_data(&self) -> Value {
+        let mut debug = serde_json::Map::new();
+        debug.insert("requestId".to_owned(), json!(self.transaction));
+        debug.insert("dtHash".to_owned(), json!(device_hash(&self.from.device)));
+        debug.insert("requestUri".to_owned(), json!(self.uri));
+        debug.insert("url".to_owned(), json!(format!("{}?", self.uri)));
+        debug.insert("threatSuspected".to_owned(), json!("false"));
+        for (name, value) in &self.debug {
+            debug.insert((*name).to_owned(), json!(value));
+        }
+        Value::Object(debug)
     }
 }
 

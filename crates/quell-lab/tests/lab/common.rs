@@ -129,6 +129,15 @@ pub(crate) fn id(person: &Person) -> String {
 
 async fn read(response: Response) -> (StatusCode, Value) {
     let status = response.status();
-    let bytes = response.bytes().await.unwrap();
-    (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+    (status, serde_json::from_slice(&body(response).await).unwrap_or(Value::Null))
+}
+
+/// The body, which is never large here.
+pub(crate) async fn body(mut response: Response) -> Vec<u8> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.unwrap() {
+        body.extend_from_slice(&chunk);
+        assert!(body.len() < 1 << 20);
+    }
+    body
 }

@@ -211,7 +211,7 @@ async fn forced_reauthentication_ends_the_cookie_alone() {
 }
 
 #[tokio::test]
-async fn suspended_then_lifted_with_sessions_ended_once_more() {
+async fn suspended_then_lifted_and_the_block_alone_ends_nothing() {
     let lab = Lab::start(Options::default()).await;
     let (alice, access) = attacked(&lab).await;
     let okta = target(&lab, lab.provider.token(), |_| {});
@@ -229,7 +229,8 @@ async fn suspended_then_lifted_with_sessions_ended_once_more() {
     let undone = order.say(&okta, Verb::Undo, now()).await;
     assert_eq!(undone.answer, Answer::Accepted { already: false }, "{undone:?}");
     assert_eq!(order.say(&okta, Verb::ReadBackUndo, now()).await.answer, seen(true, true));
-    lab.until(&access, DEAD).await;
+    assert_eq!(lab.alive(&access).await, ALIVE);
+    assert_eq!(lab.provider.effects().len(), 2);
     let again = order.say(&okta, Verb::Undo, now()).await;
     assert_eq!(again.answer, Answer::Accepted { already: true });
 }

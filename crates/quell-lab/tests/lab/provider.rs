@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::common::{ALIVE, DEAD, Lab, id, person};
+use crate::common::{ALIVE, DEAD, Lab, body, id, person};
 use expect_test::expect;
 use quell_lab::{Fault, Injected, Options, attack};
 use reqwest::{Method, StatusCode};
@@ -108,7 +108,7 @@ async fn the_system_log_is_polled_by_its_next_link() {
         assert!(links[0].ends_with("rel=\"self\""), "{links:?}");
         let link = links.iter().find(|link| link.ends_with("rel=\"next\"")).unwrap();
         next = link.trim_start_matches('<').split('>').next().unwrap().to_owned();
-        let page: Vec<Value> = serde_json::from_slice(&response.bytes().await.unwrap()).unwrap();
+        let page: Vec<Value> = serde_json::from_slice(&body(response).await).unwrap();
         if page.is_empty() {
             break;
         }
@@ -136,7 +136,7 @@ async fn the_system_log_is_polled_by_its_next_link() {
     // the link still works when there is something new
     lab.sign_in(&alice, &alice.usual).await.unwrap();
     let response = lab.send(lab.http.get(&next)).await;
-    let page: Vec<Value> = serde_json::from_slice(&response.bytes().await.unwrap()).unwrap();
+    let page: Vec<Value> = serde_json::from_slice(&body(response).await).unwrap();
     assert_eq!(page.len(), 4);
 }
 
@@ -167,7 +167,7 @@ async fn errors_have_the_vendors_codes() {
         let response = request.send().await.unwrap();
         assert!(response.headers().contains_key("x-okta-request-id"));
         let status = response.status().as_u16();
-        let body: Value = serde_json::from_slice(&response.bytes().await.unwrap()).unwrap();
+        let body: Value = serde_json::from_slice(&body(response).await).unwrap();
         lines.push_str(&format!("{status} {} {}\n", body["errorCode"], body["errorSummary"]));
     }
     expect![[r#"

@@ -32,7 +32,7 @@ const CLOCKS: i64 = 5 * MINUTE;
 
 /// The ending call. `oauthTokens` defaults to false at Okta and `forgetDevices` depends on the
 /// engine, so both are always written; 204 alone means success.
-pub(super) fn ask(call: &Call, tokens: bool) -> Result<Ask, Refusal> {
+fn ask(call: &Call, tokens: bool) -> Result<Ask, Refusal> {
     let user = user_path(call)?;
     let path = format!("{user}/sessions?oauthTokens={tokens}&forgetDevices=true");
     let mut ask = Ask::act(Method::DELETE, path, &agent(call));

@@ -60,11 +60,12 @@ async fn every_action_is_probed_done_and_proven() {
           alive > absent > accepted > done > accepted
         okta force_reauth (safe, 2 effects)
           alive > absent > accepted > done > accepted
-        okta suspend (after_read_back, 3 effects)
+        okta suspend (after_read_back, 2 effects)
           alive > absent > accepted > done > accepted > absent > accepted > done
         oidc end_sessions (safe, 2 effects)
           alive > absent > accepted > done > accepted
-    "#]].assert_eq(&lines);
+    "#]]
+    .assert_eq(&lines);
 }
 
 #[tokio::test]
