@@ -1,1 +1,15 @@
-//! Lab: the company, providers and attacks of the demonstration; never used against a real provider.
+//! Lab: the company, providers and attacks of the demonstration; never used against a real
+//! provider. Knows the core's identities and nothing of the engine, the targets or the sources.
+//!
+//! Reading order: [`company`] (invented people), [`attack`] (records in the vendors' own shapes),
+//! then [`Provider`] (an identity provider in the Okta dialect that holds real sessions).
+
+pub mod attack;
+pub mod company;
+mod event;
+mod provider;
+
+pub use company::{Company, Person, Place, company};
+pub use provider::effects::Effect;
+pub use provider::fault::{Fault, Injected};
+pub use provider::{BadPath, Options, Provider, Running, StartError};

@@ -25,8 +25,9 @@ pub(crate) fn by_status(status: u16, effecting: bool) -> Fault {
         501 => Fault::Unsupported,
         // 302 and 303 are also the answer to a form that was processed
         302 | 303 if effecting => Fault::Indeterminate,
-        100..=399 => Fault::BadRequest,
-        400..=499 => Fault::BadRequest,
+        // a success that we did not ask for: a proxy's page, another version of the interface
+        200..=299 => Fault::Indeterminate,
+        100..=499 => Fault::BadRequest,
         _ => lost,
     }
 }
@@ -119,7 +120,7 @@ mod tests {
             .map(|s| format!("{s} read {} act {}\n", by_status(*s, false), by_status(*s, true)))
             .collect();
         expect![[r#"
-            200 read bad_request act bad_request
+            200 read indeterminate act indeterminate
             301 read bad_request act bad_request
             302 read bad_request act indeterminate
             303 read bad_request act indeterminate

@@ -298,7 +298,7 @@ impl Snapshot {
     }
 }
 
-/// (done, conclusive): only a probe that said "alive" before can prove "gone" now.
+/// (done, conclusive): only the probe that said "alive" before can prove "gone" now.
 fn judge(now: Snapshot, before: Option<Snapshot>, quiet_over: bool) -> (bool, bool) {
     if now.alive() {
         return (false, true);
@@ -306,7 +306,12 @@ fn judge(now: Snapshot, before: Option<Snapshot>, quiet_over: bool) -> (bool, bo
     if !quiet_over {
         return (false, false);
     }
-    (true, before.is_some_and(Snapshot::alive))
+    let gone = before.is_some_and(|before| {
+        let list = before.listed.is_some_and(|n| n > 0) && now.listed == Some(0);
+        let canary = before.canary == Some(true) && now.canary == Some(false);
+        list || canary
+    });
+    (true, gone)
 }
 
 fn no_inverse() -> Refusal {
@@ -371,6 +376,9 @@ mod tests {
         check(snapshot(None, None), Some(snapshot(None, None)), true, (true, false));
         let canary = Some(snapshot(None, Some(true)));
         check(snapshot(None, Some(false)), canary, true, (true, true));
+        // what was seen alive can no longer be seen
+        check(snapshot(None, None), canary, true, (true, false));
+        check(empty, canary, true, (true, false));
     }
 
     #[test]

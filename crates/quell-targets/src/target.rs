@@ -23,6 +23,7 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// How a read-back is to be understood: `done` with `conclusive` is proof; `done` without
 /// `conclusive` can never be proven by this target; not `done` with `conclusive` means that the
 /// effect is absent; neither means that it is too early to tell (lag or quiet time), look again.
+/// Neither when lag and quiet are over means that it cannot be told: the repeat class decides.
 pub trait Target: Send + Sync + fmt::Debug {
     /// The name under which accounts refer to it (`Account::provider`).
     fn name(&self) -> &str;

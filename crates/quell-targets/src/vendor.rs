@@ -153,6 +153,15 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
+    /// Nothing, or JSON: what an interface answers to a request that it carried out. A page of a
+    /// proxy in between is neither, and says nothing about what happened.
+    pub(crate) fn json_or_nothing(&self) -> Result<(), Refusal> {
+        if self.cut.is_none() && self.body.is_empty() {
+            return Ok(());
+        }
+        self.json().map(|_| ())
+    }
+
     /// The body as JSON; a body that is cut or no JSON proves nothing.
     pub(crate) fn json(&self) -> Result<Value, Refusal> {
         let unclear = |why: String| {

@@ -30,11 +30,14 @@ struct Snapshot {
 /// How far the clocks may differ before the log query would miss the clearing, microseconds.
 const CLOCKS: i64 = 5 * MINUTE;
 
-/// Path and query of the ending call. `oauthTokens` defaults to false at Okta and
-/// `forgetDevices` depends on the engine, so both are always written.
-pub(super) fn path(call: &Call, tokens: bool) -> Result<String, Refusal> {
+/// The ending call. `oauthTokens` defaults to false at Okta and `forgetDevices` depends on the
+/// engine, so both are always written; 204 alone means success.
+fn ask(call: &Call, tokens: bool) -> Result<Ask, Refusal> {
     let user = user_path(call)?;
-    Ok(format!("{user}/sessions?oauthTokens={tokens}&forgetDevices=true"))
+    let path = format!("{user}/sessions?oauthTokens={tokens}&forgetDevices=true");
+    let mut ask = Ask::act(Method::DELETE, path, &agent(call));
+    ask.expected = vec![204];
+    Ok(ask)
 }
 
 impl Okta {
@@ -63,9 +66,7 @@ impl Okta {
         now: Time,
         trace: &mut Trace,
     ) -> Result<Said, Refusal> {
-        let path = path(call, call.action == Action::EndSessions)?;
-        let ask = Ask::act(Method::DELETE, path, &agent(call));
-        self.client.send(ask, now, trace).await?;
+        self.client.send(ask(call, call.action == Action::EndSessions)?, now, trace).await?;
         Ok(Said::new(Answer::Accepted { already: false }, "accepted"))
     }
 
@@ -83,6 +84,7 @@ impl Okta {
         let (tokens, log) = self.both(call, false, since, now, trace).await?;
         let control: Option<Snapshot> =
             call.snapshot.as_deref().and_then(|text| serde_json::from_str(text).ok());
+        let with_tokens = call.action == Action::EndSessions;
         let view = View {
             tokens,
             log: log.as_ref(),
@@ -91,7 +93,8 @@ impl Okta {
             acknowledged_at: call.acknowledged_at,
             now,
             control: control.is_some_and(|was| was.tokens > 0 || was.sessions > 0),
-            with_tokens: call.action == Action::EndSessions,
+            tokens_before: with_tokens && control.is_some_and(|was| was.tokens > 0),
+            with_tokens,
             quiet: self.quiet,
             lag: self.log_lag,
         };
@@ -137,6 +140,8 @@ struct View<'a> {
     acknowledged_at: Option<Time>,
     now: Time,
     control: bool,
+    /// The probe saw tokens listed, and they are what is ended.
+    tokens_before: bool,
     with_tokens: bool,
     quiet: i64,
     lag: i64,
@@ -151,7 +156,8 @@ impl View<'_> {
         }
         let Some(log) = self.log else {
             let why = "no refresh token is listed; the log may not be read";
-            return (self.acknowledged_at.is_some(), false, why.to_owned());
+            let done = self.acknowledged_at.is_some() || self.tokens_before;
+            return (done, false, why.to_owned());
         };
         let Some(cleared) = self.cleared(log) else {
             let asked = self.acknowledged_at.or(self.sent_at);
@@ -217,6 +223,7 @@ mod tests {
             published: Time(at),
             success: true,
             by_user,
+            on_user: !by_user,
             session: None,
             agent: agent.to_owned(),
         }
@@ -235,6 +242,7 @@ mod tests {
             acknowledged_at: Some(Time(SENT + 100_000)),
             now: Time(now),
             control: true,
+            tokens_before: true,
             with_tokens: true,
             quiet: 2 * SECOND,
             lag: 60 * SECOND,
@@ -285,6 +293,20 @@ mod tests {
                 "done true, conclusive false: no refresh token is listed; the log may not be read"
             ],
         );
+    }
+
+    #[test]
+    fn without_the_log_an_unanswered_call_is_known_by_the_tokens_alone() {
+        let cleared = log(vec![]);
+        let blind = |tokens_before| View {
+            log: None,
+            acknowledged_at: None,
+            tokens_before,
+            ..view(&cleared, SENT + 90 * SECOND)
+        };
+        let told = |view: View<'_>| (view.judge().0, view.judge().1);
+        assert_eq!(told(blind(true)), (true, false));
+        assert_eq!(told(blind(false)), (false, false));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use quell_core::time::Time;
 use serde_json::Value;
 
 use super::Okta;
+use super::tokens::LOG_PAGE;
 use crate::target::{Refusal, Trace};
 use crate::text::encode;
 
@@ -33,6 +34,8 @@ pub(super) struct LogEvent {
     pub(super) success: bool,
     /// The user is the actor.
     pub(super) by_user: bool,
+    /// The user is among the targets.
+    pub(super) on_user: bool,
     /// `authenticationContext.externalSessionId`.
     pub(super) session: Option<String>,
     /// `client.userAgent.rawUserAgent`: ours carries the order id.
@@ -42,7 +45,7 @@ pub(super) struct LogEvent {
 impl LogEvent {
     /// All sessions of the user were cleared.
     pub(super) fn clears(&self) -> bool {
-        self.kind == "user.session.clear" && self.success && !self.by_user
+        self.kind == "user.session.clear" && self.success && self.on_user
     }
 
     /// The user got in, or stayed in: a session started or was used, a token was issued.
@@ -90,10 +93,10 @@ impl Okta {
         let filter = encode(&format!("actor.id eq \"{id}\" or target.id eq \"{id}\""));
         // a polling request (no `until`): ordered by commit, so that late events are not missed
         let path = format!(
-            "/api/v1/logs?since={}&sortOrder=ASCENDING&limit=1000&filter={filter}",
+            "/api/v1/logs?since={}&sortOrder=ASCENDING&limit={LOG_PAGE}&filter={filter}",
             encode(&milliseconds(since))
         );
-        let pages = match self.pages(&path, quick, call, now, trace).await {
+        let pages = match self.pages(&path, LOG_PAGE, quick, call, now, trace).await {
             Ok(pages) => pages,
             Err(refusal) if refusal.fault == Fault::NoPermission => return Ok(None),
             Err(refusal) => return Err(refusal),
@@ -114,7 +117,10 @@ impl Okta {
 fn read(item: &Value, user: &str) -> Option<LogEvent> {
     let text = |pointer: &str| item.pointer(pointer).and_then(Value::as_str);
     let result = text("/outcome/result").unwrap_or_default();
+    let targets = item.get("target").and_then(Value::as_array);
+    let on_user = |target: &Value| target.get("id").and_then(Value::as_str) == Some(user);
     Some(LogEvent {
+        on_user: targets.is_some_and(|targets| targets.iter().any(on_user)),
         kind: text("/eventType")?.to_owned(),
         published: Time::parse(text("/published")?)?.t,
         success: matches!(result, "SUCCESS" | "ALLOW"),

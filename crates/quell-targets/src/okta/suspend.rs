@@ -6,7 +6,7 @@ use quell_core::time::Time;
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
 
-use super::{Okta, end, user_path};
+use super::{Okta, user_path};
 use crate::target::{Refusal, Said, Trace};
 use crate::text::clean;
 use crate::vendor::{Ask, agent};
@@ -43,7 +43,10 @@ impl Okta {
     ) -> Result<Said, Refusal> {
         let path = format!("{}/lifecycle/suspend", user_path(call)?);
         match self.client.send(Ask::act(Method::POST, path, &agent(call)), now, trace).await {
-            Ok(_) => Ok(Said::new(Answer::Accepted { already: false }, "accepted")),
+            Ok(reply) => {
+                reply.json_or_nothing()?;
+                Ok(Said::new(Answer::Accepted { already: false }, "accepted"))
+            }
             Err(refusal) if refusal.fault == Fault::Precondition => {
                 // Okta answers 400 for a user who is suspended already
                 let status = self.status(call, now, trace).await?;
@@ -70,10 +73,10 @@ impl Okta {
         Ok(Said::new(answer, format!("status is `{status}`")))
     }
 
-    /// Lifts the suspension, if the probe saw the user active before: ends sessions once more
-    /// first, because a block that is lifted gives the same tokens their life back.
+    /// Lifts the suspension, if the probe saw the user active before. A block that is lifted may
+    /// give the same tokens their life back: the engine orders an end of sessions before this.
     ///
-    /// *Crash* between the two: still suspended; both calls may be made again.
+    /// *Crash*: it may or may not be lifted; the status tells.
     pub(super) async fn unsuspend(
         &self,
         call: &Call,
@@ -90,11 +93,9 @@ impl Okta {
         if self.status(call, now, trace).await? != "SUSPENDED" {
             return Ok(Said::new(Answer::Accepted { already: true }, "is not suspended"));
         }
-        let end = Ask::act(Method::DELETE, end::path(call, true)?, &agent(call));
-        self.client.send(end, now, trace).await?;
-        self.client.send(Ask::act(Method::POST, path, &agent(call)), now, trace).await?;
-        let detail = "sessions ended once more, then accepted";
-        Ok(Said::new(Answer::Accepted { already: false }, detail))
+        let lift = Ask::act(Method::POST, path, &agent(call));
+        self.client.send(lift, now, trace).await?.json_or_nothing()?;
+        Ok(Said::new(Answer::Accepted { already: false }, "accepted"))
     }
 
     pub(super) async fn read_back_unsuspend(

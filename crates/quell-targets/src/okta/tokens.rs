@@ -10,7 +10,11 @@ use crate::vendor::{Ask, agent};
 
 /// Clients and pages that are looked at; beyond that the count is incomplete.
 const CLIENTS_MAX: usize = 50;
-const PAGES_MAX: usize = 5;
+const PAGES_MAX: usize = 10;
+
+/// Items a page that the calls ask for.
+pub(super) const LIST_PAGE: usize = 200;
+pub(super) const LOG_PAGE: usize = 1_000;
 
 /// Refresh tokens, as far as they were listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,8 +36,8 @@ impl Okta {
         trace: &mut Trace,
     ) -> Result<Tokens, Refusal> {
         let user = user_path(call)?;
-        let path = format!("{user}/clients?limit=200");
-        let clients = self.pages(&path, any, call, now, trace).await?;
+        let path = format!("{user}/clients?limit={LIST_PAGE}");
+        let clients = self.pages(&path, LIST_PAGE, any, call, now, trace).await?;
         let mut tokens =
             Tokens { count: 0, complete: clients.complete && clients.items.len() <= CLIENTS_MAX };
         for client in clients.items.iter().take(CLIENTS_MAX) {
@@ -41,8 +45,9 @@ impl Okta {
                 let why = "the list of clients holds one without an id";
                 return Err(Refusal::new(Fault::Indeterminate, why));
             };
-            let path = format!("{user}/clients/{}/tokens?limit=200", crate::text::encode(id));
-            let listed = match self.pages(&path, any, call, now, trace).await {
+            let id = crate::text::encode(id);
+            let path = format!("{user}/clients/{id}/tokens?limit={LIST_PAGE}");
+            let listed = match self.pages(&path, LIST_PAGE, any, call, now, trace).await {
                 Ok(listed) => listed,
                 // the client's last token went between the two calls
                 Err(refusal) if refusal.fault == Fault::UnknownSubject => continue,
@@ -60,11 +65,15 @@ impl Okta {
         Ok(tokens)
     }
 
-    /// Follows the vendor's next links over a list; `quick` reads the first page alone, because
-    /// containment waits for the probe.
+    /// Follows the vendor's next links over a list of up to `full` items a page; `quick` reads the
+    /// first page alone, because containment waits for the probe.
+    ///
+    /// The System Log always names a next page. It is read to the end when a page is empty, or
+    /// when two in a row are not full: an account that is busy right now must not keep us reading.
     pub(super) async fn pages(
         &self,
         path: &str,
+        full: usize,
         quick: bool,
         call: &Call,
         now: Time,
@@ -72,19 +81,21 @@ impl Okta {
     ) -> Result<Pages, Refusal> {
         let mut pages = Pages { items: Vec::new(), complete: false, date: None };
         let mut path = path.to_owned();
+        let mut short = false;
         for _ in 0..PAGES_MAX {
             let reply = self.client.send(Ask::get(path, &agent(call)), now, trace).await?;
             let Value::Array(items) = reply.json()? else {
                 let why = "the answer proves nothing: it is no list";
                 return Err(Refusal::new(Fault::Indeterminate, why));
             };
-            let empty = items.is_empty();
+            let (empty, again) = (items.is_empty(), short);
+            short = items.len() < full;
             pages.items.extend(items);
             pages.date = pages.date.or(reply.date);
+            let ended = empty || (short && again);
             match reply.next {
-                // the System Log always names a next page; an empty page means "caught up"
                 Some(_) if quick => break,
-                Some(next) if !empty => path = next,
+                Some(next) if !ended => path = next,
                 _ => {
                     pages.complete = true;
                     break;

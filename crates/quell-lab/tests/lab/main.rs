@@ -1,0 +1,8 @@
+//! The lab's tests over HTTP, one binary. Nothing here reaches another machine.
+
+#[cfg(test)]
+mod common;
+#[cfg(test)]
+mod okta_target;
+#[cfg(test)]
+mod provider;
