@@ -132,9 +132,10 @@ fn view(set: &RuleSet, parsed: &Parsed) -> Result<Rule, String> {
                             [identity]`"
                     .to_owned());
             }
-            let chained = c.members.iter().find(|member| {
-                matches!(set.get(member.idx), Some(Parsed::Correlation(_)))
-            });
+            let chained = c
+                .members
+                .iter()
+                .find(|member| matches!(set.get(member.idx), Some(Parsed::Correlation(_))));
             if let Some(member) = chained {
                 return Err(format!(
                     "this version does not chain correlations: `{}` is one itself",

@@ -12,8 +12,8 @@ use quell_evidence::canonical;
 use quell_store::frame::Content;
 use quell_store::views::{Frames, StateRows};
 use quell_store::{
-    Body, CallKey, Change, Commit, CommitError, Effects, Frame, LeaseError, ReadError,
-    RecordDraft, Store, WatchChange,
+    Body, CallKey, Change, Commit, CommitError, Effects, Frame, LeaseError, ReadError, RecordDraft,
+    Store, WatchChange,
 };
 
 /// One input on its way, with its frame's body made beforehand on any core.
@@ -149,8 +149,7 @@ impl Keeper {
         now: Time,
     ) -> Result<Self, KeepError> {
         let epoch = store.acquire(&config.tenant, holder)?;
-        let mut keeper =
-            Self { store, config, configured, epoch, engine: None, restarted: false };
+        let mut keeper = Self { store, config, configured, epoch, engine: None, restarted: false };
         keeper.load(now)?;
         Ok(keeper)
     }
@@ -230,10 +229,8 @@ impl Keeper {
         for input in &first {
             let none = Digest([0; 32]);
             let made = Submission::new(input.clone(), none);
-            let made = made.map_err(|e| KeepError::Record {
-                kind: "configured",
-                cause: e.to_string(),
-            })?;
+            let made =
+                made.map_err(|e| KeepError::Record { kind: "configured", cause: e.to_string() })?;
             let frame = Frame {
                 kind: made.kind,
                 at,
@@ -259,7 +256,8 @@ impl Keeper {
         outputs.wake_at = engine.wake_at();
         let committed = self.store.commit(&commit)?;
         let skip = u64::try_from(first.len()).unwrap_or_default();
-        for (n, receipt) in (committed.journal_seq.saturating_add(skip)..).zip(&mut outputs.receipts)
+        for (n, receipt) in
+            (committed.journal_seq.saturating_add(skip)..).zip(&mut outputs.receipts)
         {
             receipt.seq = n;
         }

@@ -62,10 +62,7 @@ impl Queue {
 
     pub(crate) fn push(&self, waiting: Waiting) -> Result<(), Busy> {
         let mut lanes = self.lanes();
-        let signals = matches!(
-            waiting.submission.input,
-            quell_core::effect::Input::Signals(_)
-        );
+        let signals = matches!(waiting.submission.input, quell_core::effect::Input::Signals(_));
         let (lane, max) = if signals {
             (&mut lanes.signals, SIGNALS_MAX)
         } else {

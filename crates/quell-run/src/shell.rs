@@ -79,11 +79,8 @@ pub fn start(parts: Parts) -> Result<Handle, StartError> {
     let queue = Arc::new(Queue::default());
     let healthy = Arc::new(AtomicBool::new(true));
     let (to_dispatch, from_engine) = mpsc::unbounded_channel();
-    let handle = Handle {
-        queue: Arc::clone(&queue),
-        healthy: Arc::clone(&healthy),
-        thread: Arc::default(),
-    };
+    let handle =
+        Handle { queue: Arc::clone(&queue), healthy: Arc::clone(&healthy), thread: Arc::default() };
     let worker = Worker {
         keeper: parts.keeper,
         queue,
@@ -409,12 +406,7 @@ enum Carried {
 const NOT_TAKEN_PAUSE: i64 = 200_000;
 
 /// One call: claimed if it changes anything, sent, and its outcome handed in until it is taken.
-async fn carry_out(
-    call: &Call,
-    target: &dyn Target,
-    handle: &Handle,
-    clock: &Clock,
-) -> Carried {
+async fn carry_out(call: &Call, target: &dyn Target, handle: &Handle, clock: &Clock) -> Carried {
     let id = dispatch::id(call);
     if dispatch::needs_claim(call) {
         match handle.input(Input::Claim(id)).await {

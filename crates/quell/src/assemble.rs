@@ -275,10 +275,10 @@ pub(crate) fn target(
             };
             let mut config = OidcConfig::new(&settings.provider, vendor, end);
             config.protected = protected;
-            config.list_sessions = settings.list_sessions.as_ref().map(|list| ListCall {
-                path: list.path.clone(),
-                pointer: list.pointer.clone(),
-            });
+            config.list_sessions = settings
+                .list_sessions
+                .as_ref()
+                .map(|list| ListCall { path: list.path.clone(), pointer: list.pointer.clone() });
             config.quiet = settings.quiet_ms.map_or(config.quiet, micros).clamp(0, 5 * MINUTE);
             config.list_lag = settings.lag_ms.map_or(config.list_lag, micros);
             Ok(Arc::new(Oidc::new(config).map_err(|e| bad(&e))?))

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use quell_core::time::Time;
-use quell_store::views::{Pick, ReadError, Records, Views};
 use quell_store::StoredRecord;
+use quell_store::views::{Pick, ReadError, Records, Views};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -13,9 +13,10 @@ const RECORDS_MAX: usize = 5000;
 
 /// A record as people and machines read it.
 pub(crate) fn record(stored: &StoredRecord) -> Value {
-    let body = stored.body.as_ref().map(|(_, bytes)| {
-        serde_json::from_slice::<Value>(bytes).unwrap_or(Value::Null)
-    });
+    let body = stored
+        .body
+        .as_ref()
+        .map(|(_, bytes)| serde_json::from_slice::<Value>(bytes).unwrap_or(Value::Null));
     json!({
         "seq": stored.seq,
         "type": stored.record_type,
@@ -84,12 +85,9 @@ fn lines(records: &[Value], asked: &str) -> Vec<String> {
         records.iter().filter(move |r| kinds.contains(&text(r, "/type")))
     };
     let mut lines = Vec::new();
-    let findings: Vec<&Value> =
-        of_type(&["finding_raised", "finding_amended"]).collect();
-    let strongest = findings
-        .iter()
-        .max_by_key(|r| tier_rank(text(r, "/body/finding/tier")))
-        .copied();
+    let findings: Vec<&Value> = of_type(&["finding_raised", "finding_amended"]).collect();
+    let strongest =
+        findings.iter().max_by_key(|r| tier_rank(text(r, "/body/finding/tier"))).copied();
     if let Some(found) = strongest {
         lines.extend(found_lines(found, findings.len()));
     }

@@ -30,7 +30,11 @@ pub(crate) enum Exit {
 
 impl Fault {
     /// A fault with its code.
-    pub(crate) fn new(code: &'static str, message: impl Into<String>, help: impl Into<String>) -> Self {
+    pub(crate) fn new(
+        code: &'static str,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Self {
         Self { code, message: message.into(), help: help.into() }
     }
 

@@ -79,7 +79,10 @@ enum File {
 pub(crate) fn read(tenant: &str, path: &Path) -> Result<Import, Fault> {
     let size = std::fs::metadata(path).map_err(|e| Fault::file(path, &e))?.len();
     if size > FILE_MAX {
-        return Err(Fault::input(format!("`{}` has {size} bytes", path.display()), "at most 256 MiB"));
+        return Err(Fault::input(
+            format!("`{}` has {size} bytes", path.display()),
+            "at most 256 MiB",
+        ));
     }
     let text = std::fs::read_to_string(path).map_err(|e| Fault::file(path, &e))?;
     let name = path.display().to_string();
@@ -172,7 +175,10 @@ fn import(name: &str, as_of: Option<Time>, identities: Vec<Identity>) -> Result<
 
 fn identity(tenant: &str, place: &str, entry: Entry) -> Result<Identity, Fault> {
     if entry.key.is_empty() || entry.key.len() > 256 {
-        return Err(Fault::input(format!("{place}: no key"), "give a stable key of 1 to 256 bytes"));
+        return Err(Fault::input(
+            format!("{place}: no key"),
+            "give a stable key of 1 to 256 bytes",
+        ));
     }
     let classes = entry
         .classes

@@ -62,7 +62,9 @@ pub(crate) fn write_new(path: &Path, text: &str) -> Result<(), Fault> {
         options.mode(0o600);
     }
     let mut file = options.open(path).map_err(|e| Fault::file(path, &e))?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(|e| Fault::file(path, &e))
+    file.write_all(text.as_bytes())
+        .and_then(|()| file.sync_all())
+        .map_err(|e| Fault::file(path, &e))
 }
 
 /// Random bytes from the operating system, as lower-case hexadecimal text.

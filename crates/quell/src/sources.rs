@@ -109,11 +109,11 @@ pub(crate) fn poll_okta(
 ) -> Result<(), Fault> {
     let origin = running.origins.get(name).cloned();
     let origin = origin.ok_or_else(|| Fault::config(format!("there is no source `{name}`"), ""))?;
-    let poller = OktaPoll::new(url, OktaCredential::ApiToken(token))
-        .map_err(|e| Fault::config(format!("source `{name}`: {e}"), "write the organisation's URL"))?;
+    let poller = OktaPoll::new(url, OktaCredential::ApiToken(token)).map_err(|e| {
+        Fault::config(format!("source `{name}`: {e}"), "write the organisation's URL")
+    })?;
     let stored = running.cursors.get(name).map(Vec::as_slice).unwrap_or_default();
-    let cursor: Cursor =
-        serde_json::from_slice(stored).unwrap_or_else(|_| Cursor::starting(since));
+    let cursor: Cursor = serde_json::from_slice(stored).unwrap_or_else(|_| Cursor::starting(since));
     let (shared, polled) = (Arc::clone(&running.shared), Arc::clone(&running.polled));
     tokio::spawn(async move {
         let polling = Polling { shared, origin, every, pause: every, degraded: false };
@@ -224,8 +224,11 @@ fn degraded(source: &str, why: &str, now: Time) -> Signal {
             written: now,
         },
         entities: Vec::new(),
-        attributes: [("degraded".to_owned(), source.to_owned()), ("why".to_owned(), why.to_owned())]
-            .into(),
+        attributes: [
+            ("degraded".to_owned(), source.to_owned()),
+            ("why".to_owned(), why.to_owned()),
+        ]
+        .into(),
         anomalies: Vec::new(),
         provenance: Provenance::Own,
         record: Digest::of(key.as_bytes()),

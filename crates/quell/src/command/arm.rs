@@ -31,9 +31,8 @@ impl Arm {
             let known: Vec<&str> =
                 place.settings.source.iter().map(|source| source.name.as_str()).collect();
             let near = quell_core::nearest(&self.source, &known);
-            let help = near.map_or("add it to quell.toml".to_owned(), |n| {
-                format!("did you mean `{n}`?")
-            });
+            let help =
+                near.map_or("add it to quell.toml".to_owned(), |n| format!("did you mean `{n}`?"));
             return Err(Fault::input(format!("there is no source `{}`", self.source), help));
         }
         let path = place.path(&place.settings.paths.policy).join("armed.toml");
@@ -44,7 +43,10 @@ impl Arm {
             return say(&format!("`{}` was armed for `{action}` before", self.source));
         }
         replace(&path, &new)?;
-        say(&format!("armed `{}` for `{action}`; restart `quell serve` to put it in force", self.source))
+        say(&format!(
+            "armed `{}` for `{action}`; restart `quell serve` to put it in force",
+            self.source
+        ))
     }
 }
 

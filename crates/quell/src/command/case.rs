@@ -28,9 +28,8 @@ impl Cases {
         }
         for row in rows.as_array().into_iter().flatten() {
             let text = |pointer: &str| row.pointer(pointer).and_then(Value::as_str);
-            let count = |pointer: &str| {
-                row.pointer(pointer).and_then(Value::as_array).map_or(0, Vec::len)
-            };
+            let count =
+                |pointer: &str| row.pointer(pointer).and_then(Value::as_array).map_or(0, Vec::len);
             say(&format!(
                 "{}  {}  opened {}  {} finding(s), {} order(s)",
                 text("/id").unwrap_or_default(),

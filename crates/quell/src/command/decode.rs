@@ -70,11 +70,8 @@ impl Decode {
 
 /// The user's folder where there is one, else what Quell ships.
 pub(crate) fn brain(config: Option<&Path>) -> Result<Brain, Fault> {
-    let loaded = if Place::exists(config) {
-        Brain::load(&Place::find(config)?)
-    } else {
-        Brain::shipped()
-    };
+    let loaded =
+        if Place::exists(config) { Brain::load(&Place::find(config)?) } else { Brain::shipped() };
     loaded.map_err(|problems| assemble::fault(&problems))
 }
 
@@ -88,14 +85,14 @@ pub(crate) fn find_pack(brain: &Brain, name: &str) -> Result<std::sync::Arc<Pack
         let text = std::fs::read_to_string(&file).map_err(|e| Fault::file(&file, &e))?;
         let pack = Pack::load(&file.display().to_string(), &text);
         return pack.map(std::sync::Arc::new).map_err(|errors| {
-            let lines: Vec<String> =
-                errors.iter().map(|e| format!("\n  {e}")).collect();
+            let lines: Vec<String> = errors.iter().map(|e| format!("\n  {e}")).collect();
             Fault::config(format!("the pack is not valid:{}", lines.concat()), "")
         });
     }
     let known: Vec<&str> = brain.packs.keys().map(String::as_str).collect();
     let near = quell_core::nearest(name, &known);
-    let help = near.map_or(format!("one of {}", known.join(", ")), |n| format!("did you mean `{n}`?"));
+    let help =
+        near.map_or(format!("one of {}", known.join(", ")), |n| format!("did you mean `{n}`?"));
     Err(Fault::input(format!("there is no pack `{name}`"), help))
 }
 

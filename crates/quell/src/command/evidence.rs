@@ -15,7 +15,9 @@ use crate::fault::Fault;
 
 /// Export and verify evidence.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  quell evidence export evidence.bundle\n  quell evidence verify evidence.bundle --key key.pub")]
+#[command(
+    after_help = "Example:\n  quell evidence export evidence.bundle\n  quell evidence verify evidence.bundle --key key.pub"
+)]
 pub(crate) struct Evidence {
     #[command(subcommand)]
     what: What,
@@ -95,7 +97,8 @@ fn verify(file: &Path, key: &Path, held: Option<&Path>, json: bool) -> Result<()
         .trim_end()
         .parse()
         .map_err(|_| Fault::evidence(format!("`{}` is no verifier key", key.display())))?;
-    let held = held.map(|path| std::fs::read(path).map_err(|e| Fault::file(path, &e))).transpose()?;
+    let held =
+        held.map(|path| std::fs::read(path).map_err(|e| Fault::file(path, &e))).transpose()?;
     match bundle::verify(&bytes, &key, held.as_deref()) {
         Ok(seen) => {
             let told = json!({

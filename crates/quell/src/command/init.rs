@@ -59,7 +59,11 @@ impl Init {
         for (path, text) in &files {
             std::fs::write(path, text).map_err(|e| Fault::file(path, &e))?;
         }
-        say(&format!("wrote {} files to `{}`, in shadow mode", files.len() + 2, self.dir.display()))?;
+        say(&format!(
+            "wrote {} files to `{}`, in shadow mode",
+            files.len() + 2,
+            self.dir.display()
+        ))?;
         say("next: edit quell.toml and directory.csv, then `quell check` and `quell serve` there")
     }
 }

@@ -95,5 +95,11 @@ fn line(row: &Value) -> String {
         "" => format!("{} {}", text("/on/entity/kind"), text("/on/entity/value")),
         provider => format!("{provider}:{}", text("/on/account/id")),
     };
-    format!("{}  {} on {on}: {} ({})", text("/id"), text("/action"), text("/state"), text("/reason"))
+    format!(
+        "{}  {} on {on}: {} ({})",
+        text("/id"),
+        text("/action"),
+        text("/state"),
+        text("/reason")
+    )
 }

@@ -86,9 +86,8 @@ impl Control {
         read: impl FnOnce(&dyn Views) -> Result<T, quell_store::ReadError>,
     ) -> Result<T, Box<Response>> {
         let views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
-        read(views.as_ref()).map_err(|e| {
-            Box::new(refuse(StatusCode::SERVICE_UNAVAILABLE, &e.to_string()))
-        })
+        read(views.as_ref())
+            .map_err(|e| Box::new(refuse(StatusCode::SERVICE_UNAVAILABLE, &e.to_string())))
     }
 
     fn rows(&self, table: &'static str) -> Result<Vec<Value>, Box<Response>> {
@@ -339,8 +338,8 @@ async fn records(
             (None, Some(kind)) => Pick::Type(kind),
             (None, None) => Pick::All,
         };
-        let rows = control
-            .read(|views| views.records(&control.tenant, pick, query.from, ROWS_MAX))?;
+        let rows =
+            control.read(|views| views.records(&control.tenant, pick, query.from, ROWS_MAX))?;
         let rows: Vec<Value> = rows.iter().map(crate::explain::record).collect();
         Ok(Json(rows).into_response())
     })())
@@ -365,9 +364,11 @@ async fn checkpoint(State(control): State<Control>, headers: HeaderMap) -> Respo
     answer(
         async {
             control.principal(&headers, Role::Viewer)?;
-            let note = control.handle.checkpoint().await.map_err(|e| {
-                Box::new(refuse(StatusCode::SERVICE_UNAVAILABLE, &e))
-            })?;
+            let note = control
+                .handle
+                .checkpoint()
+                .await
+                .map_err(|e| Box::new(refuse(StatusCode::SERVICE_UNAVAILABLE, &e)))?;
             Ok(note.into_response())
         }
         .await,
@@ -378,21 +379,22 @@ async fn bundle(State(control): State<Control>, headers: HeaderMap) -> Response 
     answer(
         async {
             control.principal(&headers, Role::Admin)?;
-            control.handle.checkpoint().await.map_err(|e| {
-                Box::new(refuse(StatusCode::SERVICE_UNAVAILABLE, &e))
-            })?;
+            control
+                .handle
+                .checkpoint()
+                .await
+                .map_err(|e| Box::new(refuse(StatusCode::SERVICE_UNAVAILABLE, &e)))?;
             let views = Arc::clone(&control.views);
             let (tenant, verifier) = (control.tenant.clone(), control.verifier.clone());
             let made = tokio::task::spawn_blocking(move || {
                 let views = views.lock().unwrap_or_else(PoisonError::into_inner);
                 crate::bundle::export(views.as_ref(), &tenant, &verifier)
             });
-            let made = made.await.map_err(|e| {
-                Box::new(refuse(StatusCode::INTERNAL_SERVER_ERROR, &e.to_string()))
-            })?;
-            let bytes = made.map_err(|e| {
-                Box::new(refuse(StatusCode::SERVICE_UNAVAILABLE, &e.message))
-            })?;
+            let made = made
+                .await
+                .map_err(|e| Box::new(refuse(StatusCode::INTERNAL_SERVER_ERROR, &e.to_string())))?;
+            let bytes =
+                made.map_err(|e| Box::new(refuse(StatusCode::SERVICE_UNAVAILABLE, &e.message)))?;
             let kind = [(header::CONTENT_TYPE, "application/octet-stream")];
             Ok((kind, bytes).into_response())
         }

@@ -17,8 +17,8 @@ use quell_core::id::Digest;
 use quell_core::signal::{Matched, Provenance, Reject, Signal};
 use quell_core::time::Time;
 use quell_run::{Busy, Clock, Handle, Submission};
-use quell_sources::limits::BODY_BYTES_MAX;
 use quell_sources::door::{Door, Refusal};
+use quell_sources::limits::BODY_BYTES_MAX;
 use quell_sources::{DecodeContext, Decoded, Pack};
 use serde_json::{Value, json};
 
@@ -210,13 +210,7 @@ impl Shared {
     }
 
     /// Decodes and matches a body and encodes its frame; pure but for the CPU it takes.
-    fn prepare(
-        &self,
-        origin: &Origin,
-        provenance: Provenance,
-        now: Time,
-        body: &[u8],
-    ) -> Prepared {
+    fn prepare(&self, origin: &Origin, provenance: Provenance, now: Time, body: &[u8]) -> Prepared {
         let context = DecodeContext {
             tenant: &self.tenant,
             source: &origin.name,
@@ -263,8 +257,8 @@ impl Shared {
         let fault = Some(reject.detail.clone());
         let source = origin.name.clone();
         let intake = Intake { source, rejects: vec![reject], ..Intake::default() };
-        let submission =
-            Submission::new(Input::Signals(intake), origin.pack.digest()).map_err(|e| e.to_string());
+        let submission = Submission::new(Input::Signals(intake), origin.pack.digest())
+            .map_err(|e| e.to_string());
         finish(self, Prepared { submission, results: Vec::new(), fault }).await
     }
 

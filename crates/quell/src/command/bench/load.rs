@@ -67,8 +67,7 @@ impl Rig {
         if let Some(limits) = policy.0.get_mut("limits.toml") {
             *limits = without_budgets(limits);
         }
-        let brain =
-            Brain::with_policy(&policy).map_err(|problems| assemble::fault(&problems))?;
+        let brain = Brain::with_policy(&policy).map_err(|problems| assemble::fault(&problems))?;
         let settings = TargetSettings {
             provider: "okta".to_owned(),
             kind: TargetKind::Okta,
@@ -223,9 +222,9 @@ impl Rig {
         }
         let seen = self.provider.seen();
         let after = |pick: fn(&super::provider::Seen) -> Option<Time>| {
-            let times = intended.iter().filter_map(|(user, due)| {
-                seen.get(user).and_then(pick).map(|t| t.since(*due))
-            });
+            let times = intended
+                .iter()
+                .filter_map(|(user, due)| seen.get(user).and_then(pick).map(|t| t.since(*due)));
             times.collect::<Vec<i64>>()
         };
         Ok(Drip {
@@ -326,7 +325,6 @@ fn okta(out: &mut String, n: u64, who: usize, now: Time, asks: bool) {
     let (id, text) = (account(who), now.to_string());
     let published = format!("{}Z", text.get(..23).unwrap_or_default());
     let line = format!(
-        
         "{{\"uuid\":\"bench-{n:012}\",\"published\":\"{published}\",\"eventType\":\"{kind}\",\
          \"version\":\"0\",\"severity\":\"INFO\",\"legacyEventType\":\"core.user_auth.login_success\",\
          \"displayMessage\":\"User login to Okta\",\"actor\":{{\"id\":\"{id}\",\"type\":\"User\",\
@@ -360,7 +358,6 @@ fn tap(out: &mut String, n: u64, who: usize, now: Time) {
     let text = now.to_string();
     let time = format!("{}Z", text.get(..23).unwrap_or_default());
     let line = format!(
-        
         "{{\"type\":\"click\",\"status\":\"blocked\",\"GUID\":\"guid-{n:012}\",\"campaignId\":null,\
          \"classification\":\"phish\",\"clickIP\":\"192.0.2.{octet}\",\"clickTime\":\"{time}\",\
          \"id\":\"click-{n:012}\",\"messageID\":\"m{n:012}@example.org\",\"recipient\":\

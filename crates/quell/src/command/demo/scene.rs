@@ -259,4 +259,3 @@ pub(crate) fn directory(company: &Company) -> Result<Import, Fault> {
 pub(crate) fn just_now() -> Time {
     (start::clock())().plus(-MINUTE / 60)
 }
-

@@ -5,8 +5,8 @@ use std::path::Path;
 use quell_core::time::{MINUTE, SECOND, Time};
 use quell_evidence::bundle;
 use quell_evidence::note::VerifierKey;
-use quell_lab::attack::{self, Lure};
 use quell_lab::Person;
+use quell_lab::attack::{self, Lure};
 use serde_json::{Value, json};
 
 use super::Shown;
@@ -19,7 +19,11 @@ const DEAD: Works = Works { session: false, access: false, refresh: false };
 const ALIVE: Works = Works { session: true, access: true, refresh: true };
 
 /// Plays everything and gives what was shown.
-pub(super) async fn play(scene: Scene, folder: &Path, narrate: Narrate<'_>) -> Result<Shown, Fault> {
+pub(super) async fn play(
+    scene: Scene,
+    folder: &Path,
+    narrate: Narrate<'_>,
+) -> Result<Shown, Fault> {
     let mut shown = Shown::default();
     narrate("quell demo: a company with its identity provider on this machine")?;
     narrate(&format!("  provider {} (Okta dialect)", scene.provider.base_url()))?;
@@ -44,6 +48,15 @@ fn login_of(person: &Person) -> Result<String, Fault> {
 
 fn account_of(person: &Person) -> String {
     person.account().map(|account| account.id.clone()).unwrap_or_default()
+}
+
+/// Somebody signs in from the usual place; returns when the provider's log shows it.
+async fn come_to_work(scene: &Scene, person: &Person) -> Result<Login, Fault> {
+    let known = scene.quell.polled();
+    let login = scene.sign_in(&login_of(person)?, &person.usual).await?;
+    let shown = async |scene: &Scene| scene.quell.polled() > known;
+    scene.until("the provider's log shows the sign-in", shown).await?;
+    Ok(login)
 }
 
 /// A click on the phishing page, as Proofpoint TAP tells it.
@@ -112,8 +125,11 @@ async fn alice(scene: &Scene, shown: &mut Shown, narrate: Narrate<'_>) -> Result
     let alice = person(scene, "alice")?;
     let name = login_of(alice)?;
     narrate("\n1  a phishing click, then a sign-in from nowhere")?;
-    let own = scene.sign_in(&name, &alice.usual).await?;
-    narrate(&format!("   {name} signs in from her usual place: {}", told(scene.works(&own).await?)))?;
+    let own = come_to_work(scene, alice).await?;
+    narrate(&format!(
+        "   {name} signs in from her usual place: {}",
+        told(scene.works(&own).await?)
+    ))?;
     click(scene, alice, just_now()).await?;
     narrate("   proofpoint_tap: permitted click on a phishing URL, recipient and address hers")?;
     until_state(scene, alice, "force_reauth", "verified").await?;
@@ -127,9 +143,8 @@ async fn alice(scene: &Scene, shown: &mut Shown, narrate: Narrate<'_>) -> Result
     narrate(&format!("   a moment later, asked of the provider: {}", told(after)))?;
     shown.contained = before == ALIVE && after == DEAD;
     let rows = orders(scene, alice).await?;
-    let done = rows.iter().find(|row| {
-        row.get("action").and_then(Value::as_str) == Some("end_sessions")
-    });
+    let done =
+        rows.iter().find(|row| row.get("action").and_then(Value::as_str) == Some("end_sessions"));
     let order = done.cloned().unwrap_or_default();
     shown.signal_to_request_ms = between(&order, "sent_at");
     shown.signal_to_verified_ms = between(&order, "verified_at");
@@ -158,10 +173,15 @@ fn between(order: &Value, name: &str) -> f64 {
     }
 }
 
-async fn administrator(scene: &Scene, shown: &mut Shown, narrate: Narrate<'_>) -> Result<(), Fault> {
+async fn administrator(
+    scene: &Scene,
+    shown: &mut Shown,
+    narrate: Narrate<'_>,
+) -> Result<(), Fault> {
     let admin = person(scene, "admin")?;
     let name = login_of(admin)?;
     narrate("\n2  the same against an administrator")?;
+    come_to_work(scene, admin).await?;
     click(scene, admin, just_now()).await?;
     until_state(scene, admin, "force_reauth", "verified").await?;
     let stolen = scene.sign_in(&name, &attack::attacker()).await?;
@@ -210,6 +230,7 @@ async fn bystanders(scene: &Scene, shown: &mut Shown, narrate: Narrate<'_>) -> R
         .filter_map(|n| attack::sign_in_failed(dario, &attack::attacker(), at.plus(-n * SECOND)))
         .collect();
     scene.post("okta", &json!(failed)).await?;
+    come_to_work(scene, eva).await?;
     click(scene, eva, just_now()).await?;
     until_state(scene, eva, "force_reauth", "verified").await?;
     let effects = scene.provider.effects();
@@ -237,11 +258,8 @@ async fn proof(
     let bytes = scene.bundle().await?;
     let path = folder.join("evidence.bundle");
     std::fs::write(&path, &bytes).map_err(|e| Fault::file(&path, &e))?;
-    let key: VerifierKey = scene
-        .quell
-        .verifier
-        .parse()
-        .map_err(|_| Fault::evidence("the public key is not valid"))?;
+    let key: VerifierKey =
+        scene.quell.verifier.parse().map_err(|_| Fault::evidence("the public key is not valid"))?;
     let seen = bundle::verify(&bytes, &key, None);
     let seen = seen.map_err(|broken| Fault::evidence(broken.to_string()))?;
     let mut changed = bytes.clone();
