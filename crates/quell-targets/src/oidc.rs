@@ -253,9 +253,10 @@ impl Target for Oidc {
                 call.snapshot.as_deref().and_then(|text| serde_json::from_str(text).ok());
             let since = call.acknowledged_at.or(call.sent_at).unwrap_or(now);
             let settled = since.plus(self.config.effective_after.max(0));
-            let quiet_until = settled.plus(self.config.quiet.max(0));
-            let (done, conclusive) = judge(seen, before, now >= quiet_until);
-            let early = if !done && !conclusive { "; the quiet time is not over" } else { "" };
+            let lag_over = now >= settled.plus(self.config.list_lag.max(0));
+            let quiet_over = now >= settled.plus(self.config.quiet.max(0));
+            let (done, conclusive) = judge(seen, before, lag_over, quiet_over);
+            let early = if !done && !conclusive { "; too early to tell" } else { "" };
             let detail = format!("{}{early}", seen.words());
             Ok(Said::new(Answer::Seen { done, conclusive }, detail))
         })
@@ -299,9 +300,14 @@ impl Snapshot {
 }
 
 /// (done, conclusive): only the probe that said "alive" before can prove "gone" now.
-fn judge(now: Snapshot, before: Option<Snapshot>, quiet_over: bool) -> (bool, bool) {
+fn judge(
+    now: Snapshot,
+    before: Option<Snapshot>,
+    lag_over: bool,
+    quiet_over: bool,
+) -> (bool, bool) {
     if now.alive() {
-        return (false, true);
+        return (false, lag_over);
     }
     if !quiet_over {
         return (false, false);
@@ -366,7 +372,8 @@ mod tests {
         let snapshot = |listed, canary| Snapshot { canary, listed };
         let alive = Some(snapshot(Some(2), None));
         let empty = snapshot(Some(0), None);
-        let check = |now, before, quiet, want| assert_eq!(judge(now, before, quiet), want);
+        let check = |now, before, late, want| assert_eq!(judge(now, before, late, late), want);
+        assert_eq!(judge(snapshot(Some(1), None), alive, false, false), (false, false));
         check(empty, alive, true, (true, true));
         check(empty, alive, false, (false, false));
         check(empty, Some(empty), true, (true, false));

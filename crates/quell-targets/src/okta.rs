@@ -102,7 +102,7 @@ impl Target for Okta {
             repeat: Repeat::AfterReadBack,
             reads_back: true,
             effective_after: 0,
-            read_back_lag: 5 * SECOND,
+            read_back_lag: suspend::STATUS_LAG,
             quiet: 0,
             undoes: true,
         };

@@ -22,7 +22,9 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 ///
 /// How a read-back is to be understood: `done` with `conclusive` is proof; `done` without
 /// `conclusive` can never be proven by this target; not `done` with `conclusive` means that the
-/// effect is absent; neither means that it is too early to tell (lag or quiet time), look again.
+/// effect is absent, at any time: the target itself holds this back until its delays are over or
+/// a survivor is seen, so nobody needs to wait any longer before a repetition; neither means that
+/// it is too early to tell (lag or quiet time), look again.
 /// Neither when lag and quiet are over means that it cannot be told: the repeat class decides.
 pub trait Target: Send + Sync + fmt::Debug {
     /// The name under which accounts refer to it (`Account::provider`).

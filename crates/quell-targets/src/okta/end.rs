@@ -150,27 +150,28 @@ struct View<'a> {
 impl View<'_> {
     /// (done, conclusive, why).
     fn judge(&self) -> (bool, bool, String) {
+        let asked = self.acknowledged_at.or(self.sent_at);
+        let late = asked.is_none_or(|asked| self.now >= asked.plus(self.lag));
+        let cleared = self.log.and_then(|log| self.cleared(log));
         if self.tokens.count > 0 {
             let why = format!("{} refresh tokens are still listed", self.tokens.count);
-            return (false, true, why);
+            return (false, late || cleared.is_some(), why);
         }
         let Some(log) = self.log else {
             let why = "no refresh token is listed; the log may not be read";
             let done = self.acknowledged_at.is_some() || self.tokens_before;
             return (done, false, why.to_owned());
         };
-        let Some(cleared) = self.cleared(log) else {
-            let asked = self.acknowledged_at.or(self.sent_at);
-            let late = asked.is_none_or(|asked| self.now >= asked.plus(self.lag));
-            let conclusive = late && log.complete;
-            return (false, conclusive, "the clearing is not in the log".to_owned());
+        let Some(cleared) = cleared else {
+            let why = "the clearing is not in the log";
+            return (false, late && log.complete, why.to_owned());
         };
         let again = log.events.iter().find(|e| e.published >= cleared && e.gets_in());
         if let Some(event) = again.filter(|_| self.with_tokens) {
             let why = format!("`{}` at {} succeeded after the end", event.kind, event.published);
             return (false, true, why);
         }
-        let settled = whole_second_after(self.acknowledged_at.or(self.sent_at).unwrap_or(cleared));
+        let settled = whole_second_after(asked.unwrap_or(cleared));
         let quiet_until = settled.plus(if self.with_tokens { self.quiet } else { 0 });
         if self.with_tokens && self.now < quiet_until {
             return (false, false, format!("cleared at {cleared}; quiet until {quiet_until}"));
@@ -354,6 +355,11 @@ mod tests {
             &view(&none, SENT + 61 * SECOND),
             &expect!["done false, conclusive true: the clearing is not in the log"],
         );
+        // tokens that are listed before anything is cleared say nothing yet
+        let listed = |now| View { tokens: Tokens { count: 1, complete: true }, ..view(&none, now) };
+        let why = "1 refresh tokens are still listed".to_owned();
+        assert_eq!(listed(SENT + SECOND).judge(), (false, false, why.clone()));
+        assert_eq!(listed(SENT + 61 * SECOND).judge(), (false, true, why));
         // an older clearing by somebody else is none of ours
         let foreign = event("user.session.clear", SENT - 5 * SECOND, false, "browser");
         let older = log(vec![foreign.clone()]);

@@ -2,7 +2,7 @@
 //! lifted that we did not set.
 
 use quell_core::order::{Answer, Call, Fault};
-use quell_core::time::Time;
+use quell_core::time::{SECOND, Time};
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +10,10 @@ use super::{Okta, user_path};
 use crate::target::{Refusal, Said, Trace};
 use crate::text::clean;
 use crate::vendor::{Ask, agent};
+
+/// How long a status may stay the old one, microseconds. A single user's status is current at Okta;
+/// a request whose answer was lost may arrive a little later.
+pub(super) const STATUS_LAG: i64 = 5 * SECOND;
 
 /// What the probe keeps for the undo.
 #[derive(Debug, Serialize, Deserialize)]
@@ -69,7 +73,10 @@ impl Okta {
     ) -> Result<Said, Refusal> {
         let status = self.status(call, now, trace).await?;
         let done = status == "SUSPENDED";
-        let answer = Answer::Seen { done, conclusive: true };
+        // a request whose answer was lost may still be on its way
+        let asked = call.acknowledged_at.or(call.sent_at);
+        let late = asked.is_none_or(|asked| now >= asked.plus(STATUS_LAG));
+        let answer = Answer::Seen { done, conclusive: done || late };
         Ok(Said::new(answer, format!("status is `{status}`")))
     }
 
