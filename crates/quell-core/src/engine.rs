@@ -11,7 +11,7 @@ use crate::directory::Directory;
 use crate::effect::{CallId, Configured, Effect, Freeze, Input, Notice, WatchEntry};
 use crate::finding::Finding;
 use crate::history::{Bounds, Kept, Timeline};
-use crate::id::{CaseId, Digest, FindingId, OrderId, SignalId, Tenant, WatchId};
+use crate::id::{CaseId, Digest, FindingId, OrderId, SignalId, Tenant, WatchId, notice_id};
 use crate::order::{Capability, Order};
 use crate::policy::Policy;
 use crate::resolve::{Resolution, Subject};
@@ -263,23 +263,8 @@ impl Engine {
     /// Raises a page: an evidence record, a console line and one signed webhook.
     fn page(&mut self, kind: &str, case: Option<CaseId>, order: Option<OrderId>, text: &str) {
         self.scratch.notices += 1;
-        let number = self.scratch.notices.to_be_bytes();
-        let at = self.at.0.to_be_bytes();
-        let of = [
-            case.map(|c| c.0.to_vec()).unwrap_or_default(),
-            order.map(|o| o.0.to_vec()).unwrap_or_default(),
-        ];
-        let fields = [
-            self.tenant().as_bytes(),
-            kind.as_bytes(),
-            &of[0],
-            &of[1],
-            &at,
-            &number,
-            text.as_bytes(),
-        ];
-        let id = crate::id::derive("notice", &fields);
-        let id = format!("ntc_{}", data_encoding::HEXLOWER.encode(&id));
+        let number = self.scratch.notices;
+        let id = notice_id(self.tenant(), kind, (case, order), self.at, number, text);
         let notice =
             Notice { id, kind: kind.to_owned(), case, order, text: plain(text), at: self.at };
         let mut refs: Vec<String> = vec![notice.id.clone()];

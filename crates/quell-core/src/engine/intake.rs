@@ -10,7 +10,7 @@ use crate::directory::Import;
 use crate::effect::Intake;
 use crate::finding::{self, Change, Finding, View};
 use crate::history::Kept;
-use crate::id::{FindingId, derive};
+use crate::id::FindingId;
 use crate::resolve::{Resolution, Subject, resolve};
 use crate::rule::RuleIdx;
 use crate::signal::{Kind, Matched, Reject, Signal, Use};
@@ -311,6 +311,5 @@ fn links(signal: &Signal) -> impl Iterator<Item = ThreatKey> + '_ {
 
 /// The record across its revisions.
 fn record_id(tenant: &str, signal: &Signal) -> [u8; 16] {
-    let fields = [tenant.as_bytes(), signal.source.as_bytes(), signal.record_key.as_bytes()];
-    derive("record", &fields)
+    crate::id::record_id(tenant, &signal.source, &signal.record_key)
 }
