@@ -1,6 +1,14 @@
 //! The frozen formats against fixtures that stay for ever (docs/formats.md). A fixture is only
 //! added, never changed: a test that fails here means that stored data can no longer be read.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a helper of a test fails the test by panicking, and reads fixtures"
+)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
