@@ -95,13 +95,20 @@ impl Case {
         !matches!(self.state, CaseState::Closed | CaseState::Merged)
     }
 
-    /// Takes a finding in.
-    pub fn add(&mut self, finding: &Finding) {
+    /// True when the finding is one of its.
+    pub fn holds(&self, finding: FindingId) -> bool {
+        self.findings.binary_search(&finding).is_ok()
+    }
+
+    /// Takes a finding in; true when that changed the case.
+    pub fn add(&mut self, finding: &Finding) -> bool {
+        let before = (self.findings.len(), self.first_at, self.last_at);
         if let Err(place) = self.findings.binary_search(&finding.id) {
             self.findings.insert(place, finding.id);
         }
         self.first_at = self.first_at.min(finding.first_at);
         self.last_at = self.last_at.max(finding.last_at);
+        before != (self.findings.len(), self.first_at, self.last_at)
     }
 
     /// Lets a finding go.

@@ -2,7 +2,7 @@
 //! The words are those of `docs/correlation.md`; this file knows no signals, only events.
 
 use crate::id::SignalId;
-use crate::time::{Moment, Time};
+use crate::time::Moment;
 
 /// An event that matches some of a correlation's rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,7 +11,7 @@ pub struct Event {
     pub at: Moment,
     /// Which signal it is.
     pub id: SignalId,
-    /// Bit n is set when it matches the n-th referenced rule.
+    /// Bit n is set when it matches the n-th referenced rule; never zero.
     pub mask: u64,
 }
 
@@ -33,7 +33,9 @@ pub type Episode = Vec<usize>;
 
 /// The episodes of `events`, which must be sorted by (time, id). Every event that takes part in
 /// at least one satisfying window belongs to exactly one episode; windows that overlap in time
-/// are one episode.
+/// are one episode. For an ordered shape these are the tightest windows: for each event and
+/// place, from the latest start of a chain that leads to it to the earliest end of one that
+/// leads on from it.
 pub fn episodes(events: &[Event], shape: Shape) -> Vec<Episode> {
     let spans = if shape.ordered { ordered(events, shape) } else { unordered(events, shape) };
     let mut parts: Vec<(i64, i64, usize)> = spans
@@ -228,9 +230,61 @@ fn earliest_ends(events: &[Event], shape: Shape) -> Vec<Vec<Option<i64>>> {
     all
 }
 
-/// The anchor of an episode: its earliest event by (time, id).
-pub fn anchor(events: &[Event], episode: &[usize]) -> Option<(Time, SignalId)> {
-    episode.iter().filter_map(|i| events.get(*i)).map(|e| (e.at.t, e.id)).min()
+/// Events that satisfy the shape together, sorted: of the first satisfying window, one for each
+/// rule. None when nothing satisfies it.
+pub fn witness(events: &[Event], shape: Shape) -> Option<Vec<usize>> {
+    let mut found = if shape.ordered { chain(events, shape)? } else { window(events, shape)? };
+    found.sort_unstable();
+    found.dedup();
+    Some(found)
+}
+
+/// The first window with enough different rules: the first event of each, as many as needed.
+fn window(events: &[Event], shape: Shape) -> Option<Vec<usize>> {
+    let mut next: Vec<Option<usize>> = vec![None; shape.rules];
+    let mut found = None;
+    // From the end, so that `next` holds the first event of each rule at or after the start.
+    for (start, first) in events.iter().enumerate().rev() {
+        for (bit, slot) in next.iter_mut().enumerate() {
+            if first.mask >> bit & 1 == 1 {
+                *slot = Some(start);
+            }
+        }
+        let within = |index: &usize| {
+            events.get(*index).is_some_and(|event| event.at.t.since(first.at.t) <= shape.span)
+        };
+        let mut inside: Vec<usize> = next.iter().flatten().copied().filter(within).collect();
+        inside.sort_unstable();
+        inside.truncate(shape.need);
+        if inside.len() == shape.need {
+            found = Some(inside);
+        }
+    }
+    found
+}
+
+/// The first chain of all rules in order that fits the window.
+fn chain(events: &[Event], shape: Shape) -> Option<Vec<usize>> {
+    let ends = earliest_ends(events, shape);
+    let end = |position: usize, index: usize| ends.get(position)?.get(index).copied().flatten();
+    let fits = |(index, event): (usize, &Event)| {
+        let goal = end(0, index)?;
+        (goal.saturating_sub(event.at.t.0) <= shape.span).then_some((index, goal))
+    };
+    let (first, goal) = events.iter().enumerate().find_map(fits)?;
+    let mut found = vec![first];
+    for position in 1..shape.rules {
+        let last = *found.last()?;
+        let before = events.get(last)?;
+        let follows = |(index, event): &(usize, &Event)| {
+            *index != last
+                && before.at.may_precede(event.at)
+                && event.mask >> position & 1 == 1
+                && end(position, *index) == Some(goal)
+        };
+        found.push(events.iter().enumerate().find(follows)?.0);
+    }
+    Some(found)
 }
 
 #[cfg(test)]

@@ -4,10 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use crate::id::{Digest, IdentityId};
 use crate::identity::{Account, Class, Held, Identifier, Identity, Scheme};
-use crate::time::Time;
+use crate::policy::{Classes, Role};
+use crate::time::{DAY, Time};
 
 /// One whole import; replaces the directory before it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -20,93 +22,205 @@ pub struct Import {
     pub identities: Vec<Identity>,
 }
 
-/// Classes that an identity held until a change of the directory.
+/// Classes that an identity held until a change of the directory or of the policy.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 struct Former {
     until: Time,
     classes: BTreeSet<Class>,
 }
 
-/// The directory in force.
+/// One identity with its past; the state row of table `identity`.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct Directory {
+pub struct Entry {
+    /// The identity with the classes that count; none when it left the directory.
+    identity: Option<Identity>,
+    /// The classes that the import itself stated.
+    stated: BTreeSet<Class>,
+    former: Vec<Former>,
+}
+
+/// What an import says of itself; the state row of table `directory`.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Head {
     /// Counts imports from 1; 0 is the empty directory.
     pub version: u64,
     /// When its data was true.
     pub as_of: Time,
-    /// SHA-256 over the identities in order.
+    /// SHA-256 over the identities as imported, in the order of ids.
     pub digest: Option<Digest>,
-    identities: BTreeMap<IdentityId, Identity>,
-    former: BTreeMap<IdentityId, Vec<Former>>,
-    #[serde(skip)]
+}
+
+/// The directory in force.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Directory {
+    head: Head,
+    entries: BTreeMap<IdentityId, Entry>,
     names: BTreeMap<Identifier, Vec<(IdentityId, Held)>>,
+    roles: BTreeMap<Role, BTreeSet<IdentityId>>,
+    present: usize,
 }
 
 /// How many former class sets are remembered for one identity.
 const FORMER_MAX: usize = 16;
+/// How long an identity that left is remembered with its classes.
+const FORMER_AGE: i64 = 500 * DAY;
 
 impl Directory {
-    /// Takes an import in; classes that changed are remembered with the time until which they
-    /// held, so that authority can use the union of then and now.
-    pub fn import(&mut self, at: Time, import: Import) {
-        let mut old = std::mem::take(&mut self.identities);
-        for mut identity in import.identities {
+    /// Takes an import in and gives the identities whose row changed, an absent one first.
+    ///
+    /// Groups give classes by `classes`; what an identity held before is remembered with the
+    /// time until which it held, so that authority can use the union of then and now.
+    pub fn import(&mut self, at: Time, import: Import, classes: &Classes) -> BTreeSet<IdentityId> {
+        let mut hash = Sha256::new();
+        let mut left: BTreeSet<IdentityId> = self.entries.keys().copied().collect();
+        let mut changed = BTreeSet::new();
+        let new: BTreeMap<IdentityId, Identity> =
+            import.identities.into_iter().map(|identity| (identity.id, identity)).collect();
+        for (id, mut identity) in new {
             identity.accounts.sort();
             identity.accounts.dedup();
-            if let Some(before) = old.remove(&identity.id)
-                && before.classes != identity.classes
-            {
-                let former = self.former.entry(identity.id).or_default();
-                former.push(Former { until: at, classes: before.classes });
-                if former.len() > FORMER_MAX {
-                    former.remove(0);
-                }
+            hash.update(serde_json::to_vec(&identity).unwrap_or_default());
+            left.remove(&id);
+            let stated = std::mem::take(&mut identity.classes);
+            identity.classes = classes.of(&stated, &identity.groups);
+            if self.change(at, id, Some(identity), stated) {
+                changed.insert(id);
             }
-            self.identities.insert(identity.id, identity);
         }
-        self.version = self.version.saturating_add(1);
-        self.as_of = import.as_of.unwrap_or(at);
-        let all: Vec<&Identity> = self.identities.values().collect();
-        self.digest = serde_json::to_vec(&all).ok().map(|bytes| Digest::of(&bytes));
+        for id in left {
+            if self.change(at, id, None, BTreeSet::new()) {
+                changed.insert(id);
+            }
+        }
+        let forgotten = |entry: &Entry| {
+            entry.identity.is_none() && entry.former.iter().all(|f| f.until < at.plus(-FORMER_AGE))
+        };
+        let gone: Vec<IdentityId> =
+            self.entries.iter().filter(|(_, e)| forgotten(e)).map(|(id, _)| *id).collect();
+        for id in gone {
+            self.entries.remove(&id);
+            changed.insert(id);
+        }
+        self.head = Head {
+            version: self.head.version.saturating_add(1),
+            as_of: import.as_of.unwrap_or(at),
+            digest: Some(Digest(hash.finalize().into())),
+        };
         self.index();
+        changed
     }
 
-    /// Rebuilds the look-up by name; to be called after loading from the store.
+    /// Gives classes by other groups, as if imported again; the version stays.
+    pub fn reclass(&mut self, at: Time, classes: &Classes) -> BTreeSet<IdentityId> {
+        let all: Vec<(IdentityId, Identity, BTreeSet<Class>)> = self
+            .entries
+            .iter()
+            .filter_map(|(id, e)| Some((*id, e.identity.clone()?, e.stated.clone())))
+            .collect();
+        let mut changed = BTreeSet::new();
+        for (id, mut identity, stated) in all {
+            identity.classes = classes.of(&stated, &identity.groups);
+            if self.change(at, id, Some(identity), stated) {
+                changed.insert(id);
+            }
+        }
+        changed
+    }
+
+    /// Puts one identity into its place; true when its row changed.
+    fn change(
+        &mut self,
+        at: Time,
+        id: IdentityId,
+        identity: Option<Identity>,
+        stated: BTreeSet<Class>,
+    ) -> bool {
+        let entry = self.entries.entry(id).or_default();
+        if entry.identity == identity && entry.stated == stated {
+            return false;
+        }
+        let now = identity.as_ref().map(|i| &i.classes);
+        if let Some(before) = entry.identity.as_ref().map(|i| &i.classes)
+            && Some(before) != now
+        {
+            entry.former.push(Former { until: at, classes: before.clone() });
+            if entry.former.len() > FORMER_MAX {
+                entry.former.remove(0);
+            }
+        }
+        entry.identity = identity;
+        entry.stated = stated;
+        true
+    }
+
+    /// What the directory says of itself.
+    pub fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// The row of one identity; none when it is forgotten.
+    pub fn entry(&self, id: IdentityId) -> Option<&Entry> {
+        self.entries.get(&id)
+    }
+
+    /// Takes the rows of a store; [`Self::index`] must follow the last one.
+    pub fn load_head(&mut self, head: Head) {
+        self.head = head;
+    }
+
+    /// See [`Self::load_head`].
+    pub fn load_entry(&mut self, id: IdentityId, entry: Entry) {
+        self.entries.insert(id, entry);
+    }
+
+    /// Rebuilds the look-ups; to be called after loading from the store.
     pub fn index(&mut self) {
         self.names.clear();
-        for identity in self.identities.values() {
+        self.roles.clear();
+        self.present = 0;
+        for identity in self.entries.values().filter_map(|e| e.identity.as_ref()) {
+            self.present += 1;
             for held in names_of(identity) {
                 let who = self.names.entry(held.identifier.clone()).or_default();
                 who.push((identity.id, held));
+            }
+            for role in Role::ALL.iter().filter(|role| identity.groups.contains(role.name())) {
+                self.roles.entry(*role).or_default().insert(identity.id);
             }
         }
     }
 
     /// How many identities it holds.
     pub fn len(&self) -> usize {
-        self.identities.len()
+        self.present
     }
 
     /// True for the empty directory.
     pub fn is_empty(&self) -> bool {
-        self.identities.is_empty()
+        self.present == 0
     }
 
     /// Every identity, by id.
     pub fn identities(&self) -> impl Iterator<Item = &Identity> {
-        self.identities.values()
+        self.entries.values().filter_map(|entry| entry.identity.as_ref())
     }
 
     /// One identity.
     pub fn identity(&self, id: IdentityId) -> Option<&Identity> {
-        self.identities.get(&id)
+        self.entries.get(&id)?.identity.as_ref()
+    }
+
+    /// The holders of a role, which is a group of the role's name.
+    pub fn in_role(&self, role: Role) -> impl Iterator<Item = &Identity> {
+        let ids = self.roles.get(&role).into_iter().flatten();
+        ids.filter_map(|id| self.identity(*id))
     }
 
     /// The identity that owns an account now.
     pub fn owner(&self, account: &Account) -> Option<&Identity> {
         let identifier = Identifier::new(Scheme::AccountId, Some(&account.provider), &account.id);
         let held = self.names.get(&identifier)?;
-        held.first().and_then(|(id, _)| self.identities.get(id))
+        held.first().and_then(|(id, _)| self.identity(*id))
     }
 
     /// Everyone who held the name at `t`, without repetition, in id order.
@@ -118,12 +232,12 @@ impl Directory {
         ids
     }
 
-    /// The union of the classes held at `then` and now.
+    /// The union of the classes held at `then` and since.
     pub fn classes(&self, id: IdentityId, then: Time) -> BTreeSet<Class> {
-        let now = self.identities.get(&id).map(|i| i.classes.clone()).unwrap_or_default();
-        let former = self.former.get(&id).map(Vec::as_slice).unwrap_or_default();
-        let before = former.iter().filter(|f| then < f.until).flat_map(|f| &f.classes);
-        now.into_iter().chain(before.copied()).collect()
+        let Some(entry) = self.entries.get(&id) else { return BTreeSet::new() };
+        let now = entry.identity.iter().flat_map(|identity| &identity.classes);
+        let before = entry.former.iter().filter(|f| then < f.until).flat_map(|f| &f.classes);
+        now.chain(before).copied().collect()
     }
 }
 

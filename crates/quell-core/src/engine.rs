@@ -2,7 +2,6 @@
 //! journal and configuration give the same effects, byte for byte.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use serde_json::{Value, json};
 
@@ -11,20 +10,30 @@ use crate::directory::Directory;
 use crate::effect::{CallId, Configured, Effect, Freeze, Input, Notice, WatchEntry};
 use crate::finding::Finding;
 use crate::history::{Bounds, Kept, Timeline};
-use crate::id::{CaseId, Digest, FindingId, OrderId, SignalId, Tenant, WatchId};
+use crate::id::{CaseId, Digest, FindingId, OrderId, Tenant, WatchId, notice_id};
 use crate::order::{Capability, Order};
 use crate::policy::Policy;
-use crate::resolve::{Resolution, Subject};
-use crate::rule::Rules;
+use crate::resolve::Subject;
+use crate::rule::{RuleIdx, Rules};
 use crate::signal::{EntityKind, Use};
 use crate::time::Time;
 
+mod books;
 mod intake;
+mod weigh;
 mod cases;
+mod replan;
 mod orders;
+mod calls;
 mod people;
+mod undo;
+mod own;
+mod timers;
 mod state;
 mod plan;
+
+use books::{Crowd, Index, Records, Spent, Threat, ThreatKey};
+use timers::Alarms;
 
 pub use plan::PlanRow;
 pub use state::BadState;
@@ -53,61 +62,49 @@ impl Config {
     }
 }
 
-/// The revision of a record that is in force, and where its signals stand.
-#[derive(Clone, Debug)]
-struct Revision {
-    written: Time,
-    digest: Digest,
-    placed: Vec<Placed>,
-}
-
-#[derive(Clone, Debug)]
-enum Placed {
-    Timeline(Subject, Time, SignalId),
-    Undo(ThreatKey, Time, SignalId),
-}
-
-/// What an undo of a source refers to.
-type ThreatKey = (String, EntityKind, String);
-
-/// Undos and the subjects that they concern.
-#[derive(Clone, Debug, Default)]
-struct Threat {
-    undos: BTreeSet<(Time, SignalId)>,
-    subjects: BTreeSet<Subject>,
-}
-
 /// One tenant's engine.
 #[derive(Debug)]
 pub struct Engine {
     config: Config,
     at: Time,
     directory: Directory,
+    /// The digest of the rules that the timelines are matched with.
+    matched_with: Digest,
     timelines: BTreeMap<Subject, Timeline>,
-    resolutions: BTreeMap<Subject, Resolution>,
-    revisions: BTreeMap<[u8; 16], Revision>,
+    swept: Option<Subject>,
+    records: Records,
     threats: BTreeMap<ThreatKey, Threat>,
+    crowd: Crowd,
     findings: BTreeMap<FindingId, Finding>,
-    by_subject: BTreeMap<Subject, BTreeSet<FindingId>>,
+    by_subject: BTreeMap<Subject, BTreeMap<String, BTreeSet<FindingId>>>,
     cases: BTreeMap<CaseId, Case>,
     cases_of: BTreeMap<Subject, BTreeSet<CaseId>>,
     orders: BTreeMap<OrderId, Order>,
-    spent: BTreeMap<String, Vec<Time>>,
+    index: Index,
+    spent: BTreeMap<String, Spent>,
     freeze: Option<Freeze>,
     watch: BTreeMap<WatchId, WatchEntry>,
-    timers: BTreeSet<Time>,
+    alarms: Alarms,
     scratch: Scratch,
+}
+
+/// What of a subject must be computed again.
+#[derive(Debug, Default)]
+struct Touched {
+    rules: BTreeSet<RuleIdx>,
+    all: bool,
 }
 
 /// What one step gathers.
 #[derive(Debug, Default)]
 struct Scratch {
     effects: Vec<Effect>,
-    subjects: BTreeSet<Subject>,
+    subjects: BTreeMap<Subject, Touched>,
     findings: BTreeSet<FindingId>,
     cases: BTreeSet<CaseId>,
     orders: BTreeSet<OrderId>,
     replan: BTreeSet<CaseId>,
+    reckon: BTreeSet<CaseId>,
     notices: u32,
 }
 
@@ -115,34 +112,47 @@ impl Engine {
     /// An engine without a past.
     pub fn new(config: Config) -> Self {
         Self {
+            matched_with: config.rules.digest,
             config,
             at: Time::default(),
             directory: Directory::default(),
             timelines: BTreeMap::new(),
-            resolutions: BTreeMap::new(),
-            revisions: BTreeMap::new(),
+            swept: None,
+            records: Records::default(),
             threats: BTreeMap::new(),
+            crowd: Crowd::default(),
             findings: BTreeMap::new(),
             by_subject: BTreeMap::new(),
             cases: BTreeMap::new(),
             cases_of: BTreeMap::new(),
             orders: BTreeMap::new(),
+            index: Index::default(),
             spent: BTreeMap::new(),
             freeze: None,
             watch: BTreeMap::new(),
-            timers: BTreeSet::new(),
+            alarms: Alarms::default(),
             scratch: Scratch::default(),
         }
     }
 
     /// Puts another configuration in force; [`Input::Configured`] must follow.
+    ///
+    /// Kept signals are matched by the new rules; one that no rule wanted was not kept, so a new
+    /// rule sees those that arrive from now on, and all of them once the engine is loaded again.
     pub fn configure(&mut self, config: Config) {
         self.config = config;
+        if self.matched_with != self.config.rules.digest {
+            self.matched_with = self.config.rules.digest;
+            self.place_again(true);
+            self.scratch.subjects.clear();
+        }
     }
 
     /// Takes one input in. `at` never goes back: an earlier one counts as the latest seen.
     pub fn step(&mut self, at: Time, input: &Input) -> Vec<Effect> {
         self.at = self.at.max(at);
+        let woken = self.wake_at();
+        self.records_forget();
         match input {
             Input::Signals(intake) => self.on_signals(intake),
             Input::Directory(import) => self.on_directory(import.clone()),
@@ -156,7 +166,7 @@ impl Engine {
             Input::Tick => self.on_tick(),
         }
         self.settle();
-        self.flush();
+        self.flush(woken);
         std::mem::take(&mut self.scratch).effects
     }
 
@@ -207,7 +217,14 @@ impl Engine {
 
     /// When the next timer is due.
     pub fn wake_at(&self) -> Option<Time> {
-        self.timers.first().copied()
+        self.alarms.first()
+    }
+
+    /// From when on journalled signals must be folded after a load: what is older can neither be
+    /// part of a finding nor of the history of one.
+    pub fn fold_from(&self, now: Time) -> Time {
+        let limits = &self.config.policy.limits;
+        now.plus(-limits.retention).plus(-limits.seen)
     }
 
     /// True when dispatch may send this effecting call now: it was claimed, and nothing has
@@ -221,14 +238,17 @@ impl Engine {
         &self.config.tenant
     }
 
-    /// Recomputes what was touched, then plans the touched cases.
+    /// Recomputes what was touched, plans the touched cases, then says where they stand.
     fn settle(&mut self) {
         self.recompute();
         self.replan();
+        for case in std::mem::take(&mut self.scratch.reckon) {
+            self.reckon(case);
+        }
     }
 
     /// Writes the rows of everything that changed, once each.
-    fn flush(&mut self) {
+    fn flush(&mut self, woken: Option<Time>) {
         let mut effects = std::mem::take(&mut self.scratch.effects);
         let mut row = |table, key: String, value: Option<Vec<u8>>| {
             effects.push(match value {
@@ -242,18 +262,42 @@ impl Engine {
         for id in std::mem::take(&mut self.scratch.cases) {
             row("case", id.to_string(), self.cases.get(&id).and_then(state::bytes));
         }
-        let orders = std::mem::take(&mut self.scratch.orders);
-        for id in &orders {
-            row("order", id.to_string(), self.orders.get(id).and_then(state::bytes));
+        for id in std::mem::take(&mut self.scratch.orders) {
+            row("order", id.to_string(), self.orders.get(&id).and_then(state::bytes));
         }
-        for order in orders.iter().filter_map(|id| self.orders.get(id)) {
-            let times = [order.approval_until, order.undo_at];
-            self.timers.extend(times.into_iter().flatten());
-        }
-        if let Some(at) = self.wake_at() {
+        if let Some(at) = self.wake_at().filter(|at| Some(*at) != woken) {
             effects.push(Effect::WakeAt(at));
         }
         self.scratch.effects = effects;
+    }
+
+    /// Marks rules of a subject to be computed again.
+    fn touch(&mut self, subject: &Subject, rules: &[RuleIdx], all: bool) {
+        let touched = match self.scratch.subjects.get_mut(subject) {
+            Some(touched) => touched,
+            None => self.scratch.subjects.entry(subject.clone()).or_default(),
+        };
+        touched.all |= all;
+        touched.rules.extend(rules);
+    }
+
+    /// Changes an order; its row and all that is looked up by it follow.
+    fn change(&mut self, id: OrderId, change: impl FnOnce(&mut Order)) {
+        let Some(order) = self.orders.get_mut(&id) else { return };
+        self.index.remove(order);
+        change(order);
+        self.index.insert(order);
+        self.alarms.of_order(order);
+        self.scratch.orders.insert(id);
+        self.scratch.reckon.insert(order.case);
+    }
+
+    /// Adds an order.
+    fn add_order(&mut self, order: Order) {
+        self.index.insert(&order);
+        self.scratch.orders.insert(order.id);
+        self.scratch.reckon.insert(order.case);
+        self.orders.insert(order.id, order);
     }
 
     fn record(&mut self, kind: &'static str, body: Value, refs: Vec<String>) {
@@ -263,23 +307,8 @@ impl Engine {
     /// Raises a page: an evidence record, a console line and one signed webhook.
     fn page(&mut self, kind: &str, case: Option<CaseId>, order: Option<OrderId>, text: &str) {
         self.scratch.notices += 1;
-        let number = self.scratch.notices.to_be_bytes();
-        let at = self.at.0.to_be_bytes();
-        let of = [
-            case.map(|c| c.0.to_vec()).unwrap_or_default(),
-            order.map(|o| o.0.to_vec()).unwrap_or_default(),
-        ];
-        let fields = [
-            self.tenant().as_bytes(),
-            kind.as_bytes(),
-            &of[0],
-            &of[1],
-            &at,
-            &number,
-            text.as_bytes(),
-        ];
-        let id = crate::id::derive("notice", &fields);
-        let id = format!("ntc_{}", data_encoding::HEXLOWER.encode(&id));
+        let number = self.scratch.notices;
+        let id = notice_id(self.tenant(), kind, (case, order), self.at, number, text);
         let notice =
             Notice { id, kind: kind.to_owned(), case, order, text: plain(text), at: self.at };
         let mut refs: Vec<String> = vec![notice.id.clone()];
@@ -291,7 +320,11 @@ impl Engine {
 
     fn on_configured(&mut self, configured: &Configured) {
         self.record("configured", json!(configured), Vec::new());
-        self.scratch.subjects.extend(self.timelines.keys().cloned());
+        let changed = self.directory.reclass(self.at, &self.config.policy.classes);
+        self.put_identities(changed);
+        let known = self.timelines.keys().chain(self.by_subject.keys());
+        let known: Vec<Subject> = known.cloned().collect();
+        known.iter().for_each(|subject| self.touch(subject, &[], true));
         let live = self.cases.values().filter(|case| case.is_live()).map(|case| case.id);
         self.scratch.replan.extend(live);
     }
@@ -306,19 +339,12 @@ pub fn plain(text: &str) -> String {
 /// True when an undo in force withdraws the signal: written no earlier than it.
 fn withdrawn(threats: &BTreeMap<ThreatKey, Threat>, kept: &Kept) -> bool {
     let signal = kept.signal();
-    signal.entities.iter().any(|entity| {
-        let key = (signal.source.clone(), entity.kind, entity.value.clone());
-        let linked = matches!(entity.kind, EntityKind::Threat | EntityKind::Message);
-        let undo = || threats.get(&key).and_then(|t| t.undos.last());
-        linked
-            && signal.usage != Use::Undo
-            && undo().is_some_and(|(written, _)| *written >= signal.times.written)
-    })
-}
-
-/// Shares a signal with the journal's decoder without copying it.
-fn shared(matched: &crate::signal::Matched) -> Arc<crate::signal::Matched> {
-    Arc::new(matched.clone())
+    let undone = |(kind, value): (EntityKind, &str)| {
+        let key = (signal.source.clone(), kind, value.to_owned());
+        let last = threats.get(&key).and_then(|threat| threat.undos.last());
+        last.is_some_and(|(written, _)| *written >= signal.times.written)
+    };
+    signal.usage != Use::Undo && books::links(signal).any(undone)
 }
 
 #[cfg(test)]

@@ -1,42 +1,91 @@
 //! One subject's timeline: the signals that rules or history can use, in event-time order, and
-//! what an identity's own sign-ins say about a network, a device or a client.
+//! what an identity's own sign-ins say about a network, a device or a client. It decides nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::id::SignalId;
+use crate::id::{Digest, SignalId};
+use crate::identity::Identifier;
+use crate::resolve::Resolution;
 use crate::rule::{Novel, RuleIdx};
-use crate::signal::{Anomaly, EntityKind, Kind, Matched, Signal};
+use crate::signal::{Anomaly, EntityKind, Kind, Reach, Signal};
 use crate::time::Time;
+
+/// The place of a signal: event time, then id. Every order among signals is this one.
+pub type Key = (Time, SignalId);
 
 /// A signal in a timeline.
 #[derive(Clone, Debug)]
 pub struct Kept {
-    /// The signal with its matches.
-    pub matched: Arc<Matched>,
+    /// The signal.
+    pub signal: Arc<Signal>,
     /// The detection rules that it matches, by index, sorted.
     pub rules: Vec<RuleIdx>,
-    /// Its network: IPv4 /24 or IPv6 /48.
-    pub network: Option<u64>,
+    /// How its names were resolved.
+    pub resolution: Resolution,
+    traits: Traits,
 }
 
 impl Kept {
     /// Prepares a signal for a timeline.
-    pub fn new(matched: Arc<Matched>, rules: Vec<RuleIdx>) -> Self {
-        let network = matched.signal.entity(EntityKind::Ip).and_then(network);
-        Self { matched, rules, network }
+    pub fn new(signal: Arc<Signal>, rules: Vec<RuleIdx>, resolution: Resolution) -> Self {
+        let traits = Traits::of(&signal);
+        Self { signal, rules, resolution, traits }
     }
 
     /// The signal.
     pub fn signal(&self) -> &Signal {
-        &self.matched.signal
+        &self.signal
     }
 
-    /// The device that it names; where the provider names none, the client stands for it.
-    fn device(&self) -> Option<&str> {
-        let device = self.signal().entity(EntityKind::Device);
-        device.or_else(|| self.signal().entity(EntityKind::UserAgent))
+    /// Its place.
+    pub fn key(&self) -> Key {
+        (self.signal.times.happened.t, self.signal.id)
     }
+}
+
+/// What a sign-in can be recognised by, shortened; none is zero.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Traits {
+    network: u64,
+    device: [u8; 16],
+    client: [u8; 16],
+}
+
+impl Traits {
+    fn of(signal: &Signal) -> Self {
+        let client = signal.entity(EntityKind::UserAgent);
+        // Where the provider names no device, the client stands for it.
+        let device = signal.entity(EntityKind::Device).or(client);
+        Self {
+            network: signal.entity(EntityKind::Ip).and_then(network).unwrap_or_default(),
+            device: device.map(short).unwrap_or_default(),
+            client: client.map(short).unwrap_or_default(),
+        }
+    }
+
+    fn has(&self, novel: Novel) -> bool {
+        match novel {
+            Novel::Network => self.network != 0,
+            Novel::Device => self.device != [0; 16],
+            Novel::Client => self.client != [0; 16],
+        }
+    }
+
+    fn same(&self, other: &Self, novel: Novel) -> bool {
+        match novel {
+            Novel::Network => self.network == other.network,
+            Novel::Device => self.device == other.device,
+            Novel::Client => self.client == other.client,
+        }
+    }
+}
+
+/// The first half of a SHA-256: nobody can make another text look seen.
+fn short(text: &str) -> [u8; 16] {
+    let mut half = [0; 16];
+    half.iter_mut().zip(Digest::of(text.as_bytes()).0).for_each(|(to, from)| *to = from);
+    half
 }
 
 /// The network of an address: /24 for IPv4, /48 for IPv6, with the family in the top byte.
@@ -50,6 +99,16 @@ pub fn network(ip: &str) -> Option<u64> {
             6 << 56 | low
         }
     })
+}
+
+/// A successful sign-in as history keeps it, with what resolving it again needs.
+#[derive(Clone, Debug)]
+pub struct Past {
+    /// The source that told of it.
+    pub source: Arc<str>,
+    /// Who it is about.
+    pub about: Arc<[Identifier]>,
+    traits: Traits,
 }
 
 /// How well a click can be attributed to the person whose link it was.
@@ -66,7 +125,7 @@ pub enum Attribution {
 /// The bounds of a timeline, from `limits.toml`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// Entries kept for one subject; the oldest are evicted.
+    /// Entries kept for one subject, and sign-ins of its history.
     pub entries: usize,
     /// Under how many sign-ins a history is cold.
     pub cold: usize,
@@ -74,72 +133,224 @@ pub struct Bounds {
     pub seen: i64,
 }
 
+/// What an insertion did.
+#[derive(Debug, Default)]
+pub struct Inserted {
+    /// The timeline or its history is another one now.
+    pub changed: bool,
+    /// It can change how later entries are seen: a sign-in with entries after it.
+    pub rewrites: bool,
+    /// The entry stands in the timeline.
+    pub entered: bool,
+    /// What the cap pushed out for it.
+    pub evicted: Option<Kept>,
+}
+
 /// The timeline of one subject.
 #[derive(Clone, Debug, Default)]
 pub struct Timeline {
-    entries: BTreeMap<(Time, SignalId), Kept>,
-    counts: BTreeMap<RuleIdx, u32>,
+    entries: BTreeMap<Key, Kept>,
+    by_rule: BTreeMap<RuleIdx, BTreeSet<Key>>,
+    outsiders: BTreeSet<Key>,
+    sign_ins: BTreeMap<Key, Past>,
+    /// The greatest key that the cap pushed out: of outsiders, of others, of the history.
+    gone: [Option<Key>; 3],
     /// How many entries the cap pushed out.
     pub evicted: u64,
 }
 
+const OUTSIDER: usize = 0;
+const OTHER: usize = 1;
+const HISTORY: usize = 2;
+
 impl Timeline {
-    /// Adds a signal; when the cap is passed the oldest by (event time, signal id) goes, so that
-    /// what stays does not depend on the order of arrival. Returns false when nothing changed.
-    pub fn insert(&mut self, kept: Kept, cap: usize) -> bool {
-        let key = (kept.signal().times.happened.t, kept.signal().id);
-        if self.entries.contains_key(&key) {
-            return false;
+    /// Adds a signal that happened at or after `floor`; a sign-in that happened before it joins
+    /// the history alone.
+    ///
+    /// When the cap is passed, what anybody outside can cause goes first, then the oldest: the
+    /// greatest by (reach, event time, id) stay, whatever the order of arrival.
+    pub fn insert(&mut self, kept: Kept, floor: Time, bounds: Bounds) -> Inserted {
+        let key = kept.key();
+        let mut inserted = Inserted::default();
+        if kept.signal().kind == Kind::SignIn {
+            let past = self.past(kept.signal());
+            if self.remember(key, past, bounds) {
+                inserted.changed = true;
+                inserted.rewrites = self.has_after(key.0, bounds);
+            }
+        }
+        if key.0 < floor || self.entries.contains_key(&key) {
+            return inserted;
+        }
+        let rank = rank(&kept);
+        if self.gone.get(rank).copied().flatten().is_some_and(|gone| key <= gone) {
+            self.evicted = self.evicted.saturating_add(1);
+            return inserted;
         }
         for rule in &kept.rules {
-            let count = self.counts.entry(*rule).or_default();
-            *count = count.saturating_add(1);
+            self.by_rule.entry(*rule).or_default().insert(key);
+        }
+        if rank == OUTSIDER {
+            self.outsiders.insert(key);
         }
         self.entries.insert(key, kept);
-        if self.entries.len() > cap {
-            let oldest = self.entries.keys().next().copied();
-            oldest.into_iter().for_each(|key| self.take(key));
-            self.evicted = self.evicted.saturating_add(1);
+        inserted.changed = true;
+        inserted.evicted = self.make_room(bounds.entries);
+        inserted.entered = inserted.evicted.as_ref().is_none_or(|out| out.key() != key);
+        inserted
+    }
+
+    /// Adds a sign-in to the history alone.
+    pub fn remember(&mut self, key: Key, past: Past, bounds: Bounds) -> bool {
+        let gone = self.gone.get(HISTORY).copied().flatten();
+        if self.sign_ins.contains_key(&key) || gone.is_some_and(|gone| key <= gone) {
+            return false;
+        }
+        self.sign_ins.insert(key, past);
+        if self.sign_ins.len() > bounds.entries
+            && let Some((oldest, _)) = self.sign_ins.pop_first()
+        {
+            self.raise_gone(HISTORY, oldest);
         }
         true
     }
 
-    /// Removes a signal.
-    pub fn remove(&mut self, t: Time, id: SignalId) {
-        self.take((t, id));
+    fn make_room(&mut self, cap: usize) -> Option<Kept> {
+        if self.entries.len() <= cap {
+            return None;
+        }
+        let oldest = self.outsiders.first().or_else(|| self.entries.keys().next()).copied()?;
+        let out = self.take(oldest)?;
+        self.raise_gone(rank(&out), oldest);
+        self.evicted = self.evicted.saturating_add(1);
+        Some(out)
     }
 
-    /// Drops everything that happened before `t`.
-    pub fn forget_before(&mut self, t: Time) {
-        while let Some(key) = self.entries.keys().next().copied()
-            && key.0 < t
-        {
-            self.take(key);
+    fn raise_gone(&mut self, rank: usize, key: Key) {
+        if let Some(gone) = self.gone.get_mut(rank) {
+            *gone = (*gone).max(Some(key));
         }
     }
 
-    fn take(&mut self, key: (Time, SignalId)) {
-        let Some(kept) = self.entries.remove(&key) else { return };
-        for rule in &kept.rules {
-            if let Some(count) = self.counts.get_mut(rule) {
-                *count = count.saturating_sub(1);
+    /// Removes a signal, from the history too.
+    pub fn remove(&mut self, key: Key) -> Option<Kept> {
+        self.sign_ins.remove(&key);
+        self.take(key)
+    }
+
+    /// Drops what happened before `floor`, and sign-ins that no entry can look back to.
+    pub fn forget(&mut self, floor: Time, bounds: Bounds) -> Vec<Kept> {
+        let mut out = Vec::new();
+        while let Some(key) = self.entries.keys().next().copied()
+            && key.0 < floor
+        {
+            out.extend(self.take(key));
+        }
+        let oldest = floor.plus(-bounds.seen);
+        while self.sign_ins.first_key_value().is_some_and(|(key, _)| key.0 < oldest) {
+            self.sign_ins.pop_first();
+        }
+        for (rank, gone) in self.gone.iter_mut().enumerate() {
+            let until = if rank == HISTORY { oldest } else { floor };
+            if gone.is_some_and(|(t, _)| t < until) {
+                *gone = None;
             }
         }
+        out
     }
 
-    /// True when no entry is left.
+    fn take(&mut self, key: Key) -> Option<Kept> {
+        let kept = self.entries.remove(&key)?;
+        self.outsiders.remove(&key);
+        for rule in &kept.rules {
+            if let Some(keys) = self.by_rule.get_mut(rule) {
+                keys.remove(&key);
+                if keys.is_empty() {
+                    self.by_rule.remove(rule);
+                }
+            }
+        }
+        Some(kept)
+    }
+
+    /// The sign-in as history keeps it; names repeat, so they are shared.
+    fn past(&self, signal: &Signal) -> Past {
+        let last = self.sign_ins.last_key_value().map(|(_, past)| past);
+        let source = match last {
+            Some(last) if *last.source == *signal.source => last.source.clone(),
+            _ => signal.source.as_str().into(),
+        };
+        let about = match last {
+            Some(last) if *last.about == *signal.about => last.about.clone(),
+            _ => signal.about.as_slice().into(),
+        };
+        Past { source, about, traits: Traits::of(signal) }
+    }
+
+    /// True when an entry happened after `t` that can look back to it.
+    fn has_after(&self, t: Time, bounds: Bounds) -> bool {
+        let after = (t.plus(1), SignalId([0; 16]));
+        self.entries.range(after..).next().is_some_and(|(key, _)| key.0.since(t) <= bounds.seen)
+    }
+
+    /// True when removing a sign-in at `t` can change how later entries are seen.
+    pub fn rewrites(&self, kept: &Kept, bounds: Bounds) -> bool {
+        kept.signal().kind == Kind::SignIn && self.has_after(kept.key().0, bounds)
+    }
+
+    /// True when nothing is left, not even history.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.entries.is_empty() && self.sign_ins.is_empty()
+    }
+
+    /// True when the cap pushed something out that would still count.
+    pub fn is_capped(&self) -> bool {
+        self.gone.iter().any(Option::is_some)
+    }
+
+    /// True when the cap pushed this entry out, or would have.
+    pub fn is_gone(&self, key: Key, reach: Reach) -> bool {
+        let rank = if reach == Reach::Outsider { OUTSIDER } else { OTHER };
+        self.gone.get(rank).copied().flatten().is_some_and(|gone| key <= gone)
+    }
+
+    /// Keeps what another timeline of the same subject knows to be missing.
+    pub fn miss_as(&mut self, other: &Self) {
+        for (mine, theirs) in self.gone.iter_mut().zip(other.gone) {
+            *mine = (*mine).max(theirs);
+        }
+        self.evicted = self.evicted.max(other.evicted);
     }
 
     /// How many entries match a rule.
-    pub fn count(&self, rule: RuleIdx) -> u32 {
-        self.counts.get(&rule).copied().unwrap_or_default()
+    pub fn count(&self, rule: RuleIdx) -> usize {
+        self.by_rule.get(&rule).map_or(0, BTreeSet::len)
+    }
+
+    /// The places of the entries that match a rule.
+    pub fn of_rule(&self, rule: RuleIdx) -> impl DoubleEndedIterator<Item = Key> + '_ {
+        self.by_rule.get(&rule).into_iter().flatten().copied()
+    }
+
+    /// The places of the entries that match a rule, from `from` to `to`, both included.
+    pub fn of_rule_within(
+        &self,
+        rule: RuleIdx,
+        from: Time,
+        to: Time,
+    ) -> impl Iterator<Item = Key> + '_ {
+        let range = (from, SignalId([0; 16]))..=(to.max(from), SignalId([255; 16]));
+        self.by_rule.get(&rule).into_iter().flat_map(move |keys| keys.range(range.clone())).copied()
     }
 
     /// The rules that some entry matches, sorted.
-    pub fn rules(&self) -> impl Iterator<Item = RuleIdx> {
-        self.counts.iter().filter(|(_, count)| **count > 0).map(|(rule, _)| *rule)
+    pub fn rules(&self) -> impl Iterator<Item = RuleIdx> + '_ {
+        self.by_rule.keys().copied()
+    }
+
+    /// One entry.
+    pub fn get(&self, key: Key) -> Option<&Kept> {
+        self.entries.get(&key)
     }
 
     /// Every entry in order of (event time, signal id).
@@ -147,43 +358,45 @@ impl Timeline {
         self.entries.values()
     }
 
+    /// The entries that happened at or after `t`.
+    pub fn since(&self, t: Time) -> impl Iterator<Item = &Kept> {
+        self.entries.range((t, SignalId([0; 16]))..).map(|(_, kept)| kept)
+    }
+
+    /// The sign-ins that are history alone.
+    pub fn past_alone(&self) -> impl Iterator<Item = (Key, &Past)> {
+        let alone = self.sign_ins.iter().filter(|(key, _)| !self.entries.contains_key(*key));
+        alone.map(|(key, past)| (*key, past))
+    }
+
     /// The successful sign-ins in `[t - seen, t)`.
-    fn sign_ins(&self, t: Time, bounds: Bounds) -> impl Iterator<Item = &Kept> {
-        let from = (t.plus(-bounds.seen), SignalId([0; 16]));
-        let range = self.entries.range(from..(t, SignalId([0; 16])));
-        range.map(|(_, kept)| kept).filter(|kept| kept.signal().kind == Kind::SignIn)
+    fn before(&self, t: Time, bounds: Bounds) -> impl Iterator<Item = &Traits> {
+        let from = (t.plus(-bounds.seen.max(0)), SignalId([0; 16]));
+        self.sign_ins.range(from..(t, SignalId([0; 16]))).map(|(_, past)| &past.traits)
     }
 
     /// True when the history before `t` is too short to call anything unseen.
     pub fn is_cold(&self, t: Time, bounds: Bounds) -> bool {
-        self.sign_ins(t, bounds).take(bounds.cold).count() < bounds.cold
+        self.before(t, bounds).take(bounds.cold).count() < bounds.cold
     }
 
     /// True when every named trait is known for the signal and not seen before it.
     pub fn is_novel(&self, kept: &Kept, traits: &[Novel], bounds: Bounds) -> bool {
-        let t = kept.signal().times.happened.t;
-        traits.iter().all(|novel| match novel {
-            Novel::Network => kept.network.is_some_and(|network| {
-                !self.sign_ins(t, bounds).any(|before| before.network == Some(network))
-            }),
-            Novel::Device => kept.device().is_some_and(|device| {
-                !self.sign_ins(t, bounds).any(|before| before.device() == Some(device))
-            }),
-            Novel::Client => kept.signal().entity(EntityKind::UserAgent).is_some_and(|client| {
-                let agent = |k: &Kept| k.signal().entity(EntityKind::UserAgent) == Some(client);
-                !self.sign_ins(t, bounds).any(agent)
-            }),
-        })
+        let own = &kept.traits;
+        let t = kept.key().0;
+        traits.iter().all(|novel| own.has(*novel))
+            && !self.before(t, bounds).any(|b| traits.iter().any(|novel| own.same(b, *novel)))
     }
 
     /// How well a click can be attributed.
     pub fn attribution(&self, click: &Kept, bounds: Bounds) -> Attribution {
-        if click.signal().anomalies.contains(&Anomaly::KnownScanner) {
+        let own = &click.traits;
+        let known = click.signal().anomalies.contains(&Anomaly::KnownScanner);
+        if known || !own.has(Novel::Network) {
             return Attribution::Weak;
         }
-        let Some(network) = click.network else { return Attribution::Weak };
-        let t = click.signal().times.happened.t;
-        if self.sign_ins(t, bounds).any(|before| before.network == Some(network)) {
+        let t = click.key().0;
+        if self.before(t, bounds).any(|before| own.same(before, Novel::Network)) {
             Attribution::Familiar
         } else if self.is_cold(t, bounds) {
             Attribution::Cold
@@ -191,4 +404,8 @@ impl Timeline {
             Attribution::Weak
         }
     }
+}
+
+fn rank(kept: &Kept) -> usize {
+    if kept.signal().kind.reach() == Reach::Outsider { OUTSIDER } else { OTHER }
 }

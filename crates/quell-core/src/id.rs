@@ -189,7 +189,7 @@ ids! {
     OrderId "ord";
     /// An identity: (tenant, the directory's stable key).
     IdentityId "idn";
-    /// A campaign: (tenant, the trait shared).
+    /// A campaign: (tenant, entity kind of the trait shared, its value).
     CampaignId "cmp";
     /// An approval request: (tenant, order, how often before).
     ApprovalId "apr";
@@ -247,6 +247,13 @@ impl IdentityId {
     }
 }
 
+impl CampaignId {
+    /// See the type; `kind` is the entity kind of the trait.
+    pub fn of(tenant: &str, kind: &str, value: &str) -> Self {
+        Self(derive("campaign", &[tenant.as_bytes(), kind.as_bytes(), value.as_bytes()]))
+    }
+}
+
 impl ApprovalId {
     /// See the type.
     pub fn of(tenant: &str, order: OrderId, before: u32) -> Self {
@@ -259,4 +266,33 @@ impl WatchId {
     pub fn of(tenant: &str, kind: &str, value: &str) -> Self {
         Self(derive("watch", &[tenant.as_bytes(), kind.as_bytes(), value.as_bytes()]))
     }
+}
+
+/// A record across its revisions: (tenant, source, record key). Never shown, so without prefix.
+pub fn record_id(tenant: &str, source: &str, record_key: &str) -> [u8; 16] {
+    derive("record", &[tenant.as_bytes(), source.as_bytes(), record_key.as_bytes()])
+}
+
+/// A page to people: (tenant, kind, case or nothing, order or nothing, when, its number within
+/// the step, its text before it was cleaned); `ntc_` and lower-case hexadecimal.
+pub fn notice_id(
+    tenant: &str,
+    kind: &str,
+    about: (Option<CaseId>, Option<OrderId>),
+    at: crate::time::Time,
+    number: u32,
+    text: &str,
+) -> String {
+    let case = about.0.map(|case| case.0);
+    let order = about.1.map(|order| order.0);
+    let fields: [&[u8]; 7] = [
+        tenant.as_bytes(),
+        kind.as_bytes(),
+        case.as_ref().map_or(&[], |id| id.as_slice()),
+        order.as_ref().map_or(&[], |id| id.as_slice()),
+        &at.0.to_be_bytes(),
+        &number.to_be_bytes(),
+        text.as_bytes(),
+    ];
+    format!("ntc_{}", HEXLOWER.encode(&derive("notice", &fields)))
 }

@@ -67,7 +67,10 @@ pub enum Sentence {
     Refused,
 }
 
-/// Judges one step over all findings that ask for it: the mildest ruling wins.
+/// How many findings are judged for one step at most.
+const DOCKET_MAX: usize = 64;
+
+/// Judges one step over the findings that ask for it: the mildest ruling wins.
 pub fn judge(
     court: Court<'_>,
     view: View<'_>,
@@ -77,7 +80,11 @@ pub fn judge(
     desire: &Desire,
 ) -> Judgement {
     let mut best: Option<Judgement> = None;
-    for finding in desire.findings.iter().filter_map(|id| findings.get(id)) {
+    let all = desire.findings.iter().filter_map(|id| findings.get(id).copied());
+    for finding in docket(all) {
+        if best.as_ref().is_some_and(|best| rank(&best.sentence) == 0) {
+            break;
+        }
         let mut judgement = match guard(court, finding, action, on) {
             Some(why) => refused(why, finding, desire::classes(court.directory, finding)),
             None => ask(court, view, finding, action, on, desire.floor > 0),
@@ -89,18 +96,33 @@ pub fn judge(
             Some(_) => judgement,
         });
     }
-    let mut judgement = best.unwrap_or_else(|| Judgement {
-        sentence: Sentence::Refused,
-        reason: "no finding in force asks for it".to_owned(),
-        findings: Vec::new(),
-        sources: BTreeSet::new(),
-        classes: BTreeSet::new(),
-        ground: Value::Null,
-    });
+    let mut judgement = best.unwrap_or_else(Judgement::baseless);
     if desire.floor > 0 && action.group() > Tier::Observe {
         judgement = demand(judgement, desire.floor, &desire.why.join("; "));
     }
     judgement
+}
+
+impl Judgement {
+    /// Of a step that no finding in force asks for.
+    pub fn baseless() -> Self {
+        Self {
+            sentence: Sentence::Refused,
+            reason: "no finding in force asks for it".to_owned(),
+            findings: Vec::new(),
+            sources: BTreeSet::new(),
+            classes: BTreeSet::new(),
+            ground: Value::Null,
+        }
+    }
+}
+
+/// The findings that are judged: the strongest first, then the latest.
+fn docket<'a>(findings: impl Iterator<Item = &'a Finding>) -> Vec<&'a Finding> {
+    let mut all: Vec<&Finding> = findings.collect();
+    all.sort_by_key(|f| std::cmp::Reverse((f.tier, f.confidence, f.last_at, f.id)));
+    all.truncate(DOCKET_MAX);
+    all
 }
 
 /// Turns leave to act into leave after approval.
@@ -310,7 +332,7 @@ fn question(
         finding_confidence: Some(finding.confidence),
         sources: u32::try_from(sources.len()).unwrap_or(u32::MAX),
         signal_age_s: court.at.since(cited.at) / SECOND,
-        directory_age_s: court.at.since(court.directory.as_of) / SECOND,
+        directory_age_s: court.at.since(court.directory.head().as_of) / SECOND,
         watched: court.watched,
         case_state: court.case_state.to_owned(),
         mode: court.policy.armed.mode,
@@ -333,8 +355,6 @@ fn is_alive(finding: &Finding, view: View<'_>, at: Time) -> bool {
         .filter(|e| trait_of(e.kind))
         .collect();
     let shares = |signal: &Signal| signal.entities.iter().any(|e| held.contains(e));
-    view.timeline.entries().map(|kept| kept.signal()).any(|signal| {
-        let age = at.since(signal.times.happened.t);
-        age <= HOUR && signal.kind.reach() == Reach::Access && shares(signal)
-    })
+    let mut recent = view.timeline.since(at.plus(-HOUR)).map(|kept| kept.signal());
+    recent.any(|signal| signal.kind.reach() == Reach::Access && shares(signal))
 }

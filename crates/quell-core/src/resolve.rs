@@ -47,11 +47,20 @@ pub enum Resolution {
 
 /// The subject of a signal as of its event time; none when the signal names no account.
 pub fn resolve(directory: &Directory, signal: &Signal) -> Option<(Subject, Resolution)> {
-    let t = signal.times.happened.t;
-    let first = signal.about.first()?;
-    let own = || Subject::Account { source: signal.source.clone(), name: first.clone() };
+    resolve_names(directory, &signal.source, &signal.about, signal.times.happened.t)
+}
+
+/// The subject of names that a source gave for an event at `t`; none without a name.
+pub fn resolve_names(
+    directory: &Directory,
+    source: &str,
+    about: &[Identifier],
+    t: Time,
+) -> Option<(Subject, Resolution)> {
+    let first = about.first()?;
+    let own = || Subject::Account { source: source.to_owned(), name: first.clone() };
     let mut found: Option<(IdentityId, &Identifier)> = None;
-    for name in &signal.about {
+    for name in about {
         let holders = holders(directory, name, t);
         match (holders.as_slice(), found) {
             ([], _) => {}

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use quell_rules::{Category, Event, Field, Matcher, Need, NovelTrait, Rule as Parsed, RuleSet};
+use quell_rules::{Category, Event, Field, Matcher, Need, Rule as Parsed, RuleSet};
 
 use crate::action::Tier;
 use crate::correlate::Shape;
@@ -182,7 +182,7 @@ fn view(set: &RuleSet, parsed: &Parsed) -> Result<Rule, String> {
         ask,
         rationale: quell.rationale.clone(),
         frameworks,
-        novel: quell.novel.iter().copied().collect::<Vec<NovelTrait>>(),
+        novel: quell.novel.clone(),
         correlation,
     })
 }

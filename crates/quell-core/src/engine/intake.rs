@@ -1,23 +1,27 @@
-//! Engine room, intake: signals enter timelines, the findings that they touch are computed
-//! again and compared with those in force.
+//! Engine room, intake: signals enter timelines, undos and the directory change what they say.
+//! What follows for findings is weighed elsewhere.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{Engine, Placed, Revision, ThreatKey, shared, withdrawn};
+use super::books::{Placed, ThreatKey, links};
+use super::{Engine, state};
 use crate::directory::Import;
-use crate::effect::Intake;
-use crate::finding::{self, Change, Finding, View};
-use crate::history::Kept;
-use crate::id::{FindingId, derive};
-use crate::resolve::{Resolution, Subject, resolve};
+use crate::effect::{Effect, Intake};
+use crate::history::{Kept, Key, Past};
+use crate::id::{IdentityId, record_id};
+use crate::resolve::{Subject, resolve, resolve_names};
 use crate::rule::RuleIdx;
 use crate::signal::{Kind, Matched, Reject, Signal, Use};
 use crate::time::{MINUTE, Time};
 
 /// How many rejects one record lists one by one; the rest is counted.
 const REJECTS_LISTED: usize = 16;
+/// How far in the future an event may lie.
+const AHEAD: i64 = 5 * MINUTE;
 
 impl Engine {
     pub(super) fn on_signals(&mut self, intake: &Intake) {
@@ -33,6 +37,7 @@ impl Engine {
     /// The matches are made anew, since the rules may have changed.
     pub fn fold(&mut self, at: Time, intake: &Intake) {
         self.at = self.at.max(at);
+        self.records_forget();
         for matched in &intake.matched {
             self.take_in(matched, false);
         }
@@ -41,26 +46,27 @@ impl Engine {
 
     fn take_in(&mut self, matched: &Matched, live: bool) {
         let signal = &matched.signal;
-        if signal.times.happened.t > self.at.plus(5 * MINUTE) {
+        if signal.times.happened.t > self.at.plus(AHEAD) || self.is_too_old(signal) {
             return;
         }
-        if !self.is_greatest(signal) {
-            return;
-        }
+        self.sweep();
+        let record = record_id(&self.config.tenant, &signal.source, &signal.record_key);
+        let Some(lesser) = self.records.admit(record, signal) else { return };
+        lesser.into_iter().for_each(|placed| self.displace(placed));
         if signal.attributes.contains_key("self") {
-            if live {
+            if self.records.note(record, Placed::Heard(signal.id)) && live {
                 self.own_event(signal);
             }
             return;
         }
         if signal.kind == Kind::SourceDegraded {
-            if live {
+            if self.records.note(record, Placed::Heard(signal.id)) && live {
                 self.degraded(signal);
             }
             return;
         }
         if signal.usage == Use::Undo {
-            self.take_undo(signal);
+            self.take_undo(record, signal);
             return;
         }
         let mut rules: Vec<RuleIdx> =
@@ -73,222 +79,254 @@ impl Engine {
             return;
         }
         let Some((subject, resolution)) = resolve(&self.directory, signal) else { return };
-        self.place(Kept::new(shared(matched), rules), subject, resolution);
+        let kept = Kept::new(Arc::new(signal.clone()), rules, resolution);
+        self.place(kept, &subject);
+    }
+
+    /// Before this nothing is kept: a sign-in as long as some entry can look back to it.
+    fn is_too_old(&self, signal: &Signal) -> bool {
+        let limits = &self.config.policy.limits;
+        let floor = self.at.plus(-limits.retention);
+        let oldest = if signal.kind == Kind::SignIn { floor.plus(-limits.seen) } else { floor };
+        let times = &signal.times;
+        times.written < oldest || signal.usage != Use::Undo && times.happened.t < oldest
+    }
+
+    /// From when on a subject's signals may be part of findings.
+    pub(super) fn floor(&self, subject: &Subject) -> Time {
+        let floor = self.at.plus(-self.config.policy.limits.retention);
+        match subject {
+            Subject::Identity(_) => floor,
+            Subject::Account { .. } => self.crowd.floor.map_or(floor, |crowd| crowd.max(floor)),
+        }
     }
 
     /// A source cannot be relied upon: people must know.
     fn degraded(&mut self, signal: &Signal) {
         let text = |name: &str| signal.attributes.get(name).map_or("unknown", String::as_str);
-        let (source, why) = (text("degraded").to_owned(), text("why").to_owned());
+        let (source, why) = (super::plain(text("degraded")), super::plain(text("why")));
         let body = json!({ "source": source, "why": why, "signal": signal.id });
         self.record("source_degraded", body, vec![signal.id.to_string(), source.clone()]);
         self.page("source_degraded", None, None, &format!("source `{source}`: {why}"));
     }
 
     /// Puts a signal on its subject's timeline.
-    fn place(&mut self, kept: Kept, subject: Subject, resolution: Resolution) {
-        let signal = kept.signal();
-        let (t, id) = (signal.times.happened.t, signal.id);
-        let linked: Vec<ThreatKey> = links(signal).collect();
-        let revision = self.revisions.get_mut(&record_id(&self.config.tenant, signal));
-        let cap = self.config.bounds().entries;
-        if t < self.at.plus(-self.config.policy.limits.retention) {
-            return;
-        }
-        let timeline = self.timelines.entry(subject.clone()).or_default();
-        if !timeline.insert(kept, cap) {
-            return;
-        }
-        if let Some(revision) = revision {
-            revision.placed.push(Placed::Timeline(subject.clone(), t, id));
-        }
-        for key in linked {
-            self.threats.entry(key).or_default().subjects.insert(subject.clone());
-        }
-        if resolution != Resolution::Resolved {
-            self.resolutions.insert(subject.clone(), resolution);
-        }
-        self.scratch.subjects.insert(subject);
-    }
-
-    /// True when no greater revision of the record is known; takes the signals of a lesser one
-    /// back.
-    fn is_greatest(&mut self, signal: &Signal) -> bool {
-        let id = record_id(&self.config.tenant, signal);
-        let (written, digest) = (signal.times.written, signal.record);
-        let fresh = || Revision { written, digest, placed: Vec::new() };
-        let Some(known) = self.revisions.get_mut(&id) else {
-            self.revisions.insert(id, fresh());
-            return true;
+    fn place(&mut self, kept: Kept, subject: &Subject) {
+        let (bounds, floor) = (self.config.bounds(), self.floor(subject));
+        let (key, rules, signal) = (kept.key(), kept.rules.clone(), kept.signal.clone());
+        let record = record_id(&self.config.tenant, &signal.source, &signal.record_key);
+        let timeline = match self.timelines.get_mut(subject) {
+            Some(timeline) => timeline,
+            None => self.timelines.entry(subject.clone()).or_default(),
         };
-        if (known.written, known.digest) > (written, digest) {
-            return false;
+        let inserted = timeline.insert(kept, floor, bounds);
+        if timeline.is_empty() {
+            self.timelines.remove(subject);
         }
-        if (known.written, known.digest) < (written, digest) {
-            let old = std::mem::replace(known, fresh());
-            old.placed.into_iter().for_each(|placed| self.displace(placed));
+        if !inserted.changed {
+            return;
         }
-        true
+        self.records.note(record, Placed::Timeline(subject.clone(), key));
+        self.touch(subject, &rules, inserted.rewrites);
+        if inserted.entered {
+            self.link(subject, &signal);
+        }
+        if let Some(out) = inserted.evicted.filter(|out| out.key() != key) {
+            self.unlink(subject, &out);
+            self.touch(subject, &out.rules, false);
+        }
     }
 
+    /// Puts a sign-in into a subject's history alone.
+    fn place_past(&mut self, key: Key, past: Past, subject: &Subject) {
+        let bounds = self.config.bounds();
+        let timeline = self.timelines.entry(subject.clone()).or_default();
+        timeline.remember(key, past, bounds);
+    }
+
+    fn link(&mut self, subject: &Subject, signal: &Signal) {
+        if matches!(subject, Subject::Account { .. }) {
+            self.crowd.add(signal.times.happened.t);
+        }
+        for (kind, value) in links(signal) {
+            let key = (signal.source.clone(), kind, value.to_owned());
+            let threat = self.threats.entry(key).or_default();
+            *threat.subjects.entry(subject.clone()).or_default() += 1;
+        }
+    }
+
+    fn unlink(&mut self, subject: &Subject, kept: &Kept) {
+        let signal = kept.signal();
+        if matches!(subject, Subject::Account { .. }) {
+            self.crowd.remove(signal.times.happened.t);
+        }
+        let oldest = self.fold_from(self.at);
+        for (kind, value) in links(signal) {
+            let key = (signal.source.clone(), kind, value.to_owned());
+            let Some(threat) = self.threats.get_mut(&key) else { continue };
+            if let Some(count) = threat.subjects.get_mut(subject) {
+                *count -= 1;
+                if *count == 0 {
+                    threat.subjects.remove(subject);
+                }
+            }
+            let old = threat.undos.last().is_none_or(|(written, _)| *written < oldest);
+            if threat.subjects.is_empty() && old {
+                self.threats.remove(&key);
+            }
+        }
+    }
+
+    /// Takes back what a lesser revision had placed.
     fn displace(&mut self, placed: Placed) {
         match placed {
-            Placed::Timeline(subject, t, id) => {
-                if let Some(timeline) = self.timelines.get_mut(&subject) {
-                    timeline.remove(t, id);
+            Placed::Timeline(subject, key) => {
+                let bounds = self.config.bounds();
+                let Some(timeline) = self.timelines.get_mut(&subject) else { return };
+                let Some(kept) = timeline.remove(key) else { return };
+                let rewrites = timeline.rewrites(&kept, bounds);
+                if timeline.is_empty() {
+                    self.timelines.remove(&subject);
                 }
-                self.scratch.subjects.insert(subject);
+                self.unlink(&subject, &kept);
+                self.touch(&subject, &kept.rules, rewrites);
             }
             Placed::Undo(key, written, id) => {
-                if let Some(threat) = self.threats.get_mut(&key) {
-                    threat.undos.remove(&(written, id));
-                    self.scratch.subjects.extend(threat.subjects.iter().cloned());
+                let Some(threat) = self.threats.get_mut(&key) else { return };
+                threat.undos.remove(&(written, id));
+                let subjects: Vec<Subject> = threat.subjects.keys().cloned().collect();
+                if subjects.is_empty() && threat.undos.is_empty() {
+                    self.threats.remove(&key);
                 }
+                subjects.iter().for_each(|subject| self.touch(subject, &[], true));
             }
+            Placed::Heard(_) => {}
         }
     }
 
-    fn take_undo(&mut self, signal: &Signal) {
+    fn take_undo(&mut self, record: [u8; 16], signal: &Signal) {
         let Some(kind) = signal.withdraws else { return };
-        let record = record_id(&self.config.tenant, signal);
         for entity in signal.entities.iter().filter(|entity| entity.kind == kind) {
             let key: ThreatKey = (signal.source.clone(), kind, entity.value.clone());
             let threat = self.threats.entry(key.clone()).or_default();
             if threat.undos.insert((signal.times.written, signal.id)) {
-                self.scratch.subjects.extend(threat.subjects.iter().cloned());
-                if let Some(revision) = self.revisions.get_mut(&record) {
-                    revision.placed.push(Placed::Undo(key, signal.times.written, signal.id));
+                let subjects: Vec<Subject> = threat.subjects.keys().cloned().collect();
+                subjects.iter().for_each(|subject| self.touch(subject, &[], true));
+                let placed = Placed::Undo(key, signal.times.written, signal.id);
+                self.records.note(record, placed);
+            }
+        }
+    }
+
+    /// Forgets records that no kept signal can come from, and undos that reach no kept signal.
+    pub(super) fn records_forget(&mut self) {
+        for revision in self.records.forget(self.fold_from(self.at)) {
+            for placed in revision.placed {
+                let Placed::Undo(key, written, id) = placed else { continue };
+                let Some(threat) = self.threats.get_mut(&key) else { continue };
+                if threat.subjects.is_empty() {
+                    threat.undos.remove(&(written, id));
+                    if threat.undos.is_empty() {
+                        self.threats.remove(&key);
+                    }
                 }
             }
         }
     }
 
-    pub(super) fn on_directory(&mut self, mut import: Import) {
-        for identity in &mut import.identities {
-            identity.classes = self.config.policy.classes.of(&identity.classes, &identity.groups);
+    /// Visits one timeline in turn and drops what is too old, so that nobody's stays for ever.
+    fn sweep(&mut self) {
+        let after = match &self.swept {
+            Some(subject) => Bound::Excluded(subject),
+            None => Bound::Unbounded,
+        };
+        let next = self.timelines.range((after, Bound::Unbounded)).next();
+        let next = next.map(|(subject, _)| subject.clone());
+        if let Some(subject) = &next {
+            self.forget(subject);
         }
+        self.swept = next;
+    }
+
+    /// Drops what is too old of one subject.
+    pub(super) fn forget(&mut self, subject: &Subject) {
+        let (floor, bounds) = (self.floor(subject), self.config.bounds());
+        let Some(timeline) = self.timelines.get_mut(subject) else { return };
+        let out = timeline.forget(floor, bounds);
+        if timeline.is_empty() {
+            self.timelines.remove(subject);
+        }
+        out.iter().for_each(|kept| self.unlink(subject, kept));
+    }
+
+    pub(super) fn on_directory(&mut self, import: Import) {
         let (origin, count) = (import.origin.clone(), import.identities.len());
-        self.directory.import(self.at, import);
-        if let Some(value) = super::state::bytes(&self.directory) {
+        let changed = self.directory.import(self.at, import, &self.config.policy.classes);
+        self.put_identities(changed);
+        let head = self.directory.head().clone();
+        if let Some(value) = state::bytes(&head) {
             let key = "current".to_owned();
-            self.scratch.effects.push(crate::effect::Effect::Put {
-                table: "directory",
-                key,
-                value,
-            });
+            self.scratch.effects.push(Effect::Put { table: "directory", key, value });
         }
-        let digest = self.directory.digest.map(|d| d.to_string());
         let body = json!({
             "origin": super::plain(&origin),
             "identities": count,
-            "version": self.directory.version,
-            "as_of": self.directory.as_of,
-            "digest": digest,
+            "version": head.version,
+            "as_of": head.as_of,
+            "digest": head.digest,
         });
         self.record("directory_imported", body, Vec::new());
-        self.resolve_again();
+        self.place_again(false);
         let live = self.cases.values().filter(|case| case.is_live()).map(|case| case.id);
         self.scratch.replan.extend(live);
     }
 
-    /// Resolves every kept signal by the directory now in force.
-    pub(super) fn resolve_again(&mut self) {
-        let old = std::mem::take(&mut self.timelines);
-        self.resolutions.clear();
-        self.threats.values_mut().for_each(|threat| threat.subjects.clear());
-        for revision in self.revisions.values_mut() {
-            revision.placed.retain(|placed| matches!(placed, Placed::Undo(..)));
+    /// Writes the rows of identities that changed, one each.
+    pub(super) fn put_identities(&mut self, changed: BTreeSet<IdentityId>) {
+        for id in changed {
+            let (table, key) = ("directory", id.to_string());
+            let row = match self.directory.entry(id).and_then(state::bytes) {
+                Some(value) => Effect::Put { table, key, value },
+                None => Effect::Delete { table, key },
+            };
+            self.scratch.effects.push(row);
         }
+    }
+
+    /// Resolves every kept signal by the directory in force, and where the rules are others
+    /// matches it by them.
+    pub(super) fn place_again(&mut self, rematch: bool) {
+        let old = std::mem::take(&mut self.timelines);
+        self.records.clear_places();
+        self.threats.retain(|_, threat| {
+            threat.subjects.clear();
+            !threat.undos.is_empty()
+        });
+        self.crowd.clear();
         for (subject, timeline) in old {
+            for (key, past) in timeline.past_alone() {
+                let to = resolve_names(&self.directory, &past.source, &past.about, key.0);
+                if let Some((to, _)) = to {
+                    self.place_past(key, past.clone(), &to);
+                }
+            }
             for kept in timeline.entries() {
-                if let Some((subject, resolution)) = resolve(&self.directory, kept.signal()) {
-                    self.place(kept.clone(), subject, resolution);
+                let signal = &kept.signal;
+                let rules =
+                    if rematch { self.config.rules.matches(signal) } else { kept.rules.clone() };
+                let idle = rules.is_empty() && signal.kind != Kind::SignIn;
+                let to = resolve(&self.directory, signal).filter(|_| !idle);
+                if let Some((to, resolution)) = to {
+                    self.place(Kept::new(signal.clone(), rules, resolution), &to);
                 }
             }
             if let Some(new) = self.timelines.get_mut(&subject) {
-                new.evicted = new.evicted.max(timeline.evicted);
+                new.miss_as(&timeline);
             }
-            self.scratch.subjects.insert(subject);
+            self.touch(&subject, &[], true);
         }
-    }
-
-    /// Computes the findings of the touched subjects again and applies what changed.
-    pub(super) fn recompute(&mut self) {
-        let mut changes = Vec::new();
-        for subject in std::mem::take(&mut self.scratch.subjects) {
-            changes.extend(self.changes_of(&subject));
-        }
-        // A finding of an account that the directory has come to know lives on in the identity's.
-        let anchors: BTreeMap<_, FindingId> = changes
-            .iter()
-            .filter_map(|change| match change {
-                Change::Raised(f) => Some(((f.rule.clone(), f.anchor), f.id)),
-                _ => None,
-            })
-            .collect();
-        for change in changes {
-            let change = match change {
-                Change::Withdrawn(id) => {
-                    let old = self.findings.get(&id);
-                    let new = old.and_then(|f| anchors.get(&(f.rule.clone(), f.anchor)));
-                    new.map_or(Change::Withdrawn(id), |new| Change::Superseded(id, *new))
-                }
-                other => other,
-            };
-            self.apply(change);
-        }
-    }
-
-    fn changes_of(&mut self, subject: &Subject) -> Vec<Change> {
-        let bounds = self.config.bounds();
-        let mut floor = self.at.plus(-self.config.policy.limits.retention);
-        if let Some(timeline) = self.timelines.get_mut(subject) {
-            timeline.forget_before(floor);
-            if timeline.evicted > 0 {
-                let oldest = timeline.entries().next().map(|k| k.signal().times.happened.t);
-                floor = oldest.unwrap_or(floor).max(floor);
-            }
-        }
-        let mut rules: BTreeSet<RuleIdx> = BTreeSet::new();
-        let before = self.by_subject.get(subject).cloned().unwrap_or_default();
-        let before: Vec<&Finding> = before.iter().filter_map(|id| self.findings.get(id)).collect();
-        rules.extend(before.iter().filter_map(|f| self.config.rules.idx(&f.rule)));
-        let mut changes: Vec<Change> = before
-            .iter()
-            .filter(|f| self.config.rules.idx(&f.rule).is_none())
-            .map(|f| Change::Withdrawn(f.id))
-            .collect();
-        let empty = crate::history::Timeline::default();
-        let timeline = self.timelines.get(subject).unwrap_or(&empty);
-        for matched in timeline.rules() {
-            rules.insert(matched);
-            rules.extend(self.config.rules.referencing(matched));
-        }
-        let resolved = Resolution::Resolved;
-        let resolution = match subject {
-            Subject::Identity(_) => &resolved,
-            Subject::Account { .. } => self.resolutions.get(subject).unwrap_or(&resolved),
-        };
-        let threats = &self.threats;
-        let in_force = |kept: &Kept| !withdrawn(threats, kept);
-        let view = View {
-            tenant: &self.config.tenant,
-            subject,
-            resolution,
-            timeline,
-            rules: &self.config.rules,
-            bounds,
-            in_force: &in_force,
-        };
-        for idx in rules {
-            let now = finding::findings(view, idx);
-            let id = self.config.rules.get(idx).map(|rule| rule.id.as_str()).unwrap_or_default();
-            let old: Vec<&Finding> = before.iter().filter(|f| f.rule == id).copied().collect();
-            if !now.is_empty() || !old.is_empty() {
-                changes.extend(finding::diff(&old, now, floor));
-            }
-        }
-        changes
+        let touched: Vec<Subject> = self.scratch.subjects.keys().cloned().collect();
+        touched.iter().for_each(|subject| self.touch(subject, &[], true));
     }
 
     fn record_rejects(&mut self, source: &str, rejects: &[Reject]) {
@@ -296,21 +334,15 @@ impl Engine {
         for reject in rejects {
             *counts.entry(reject.reason.name()).or_default() += 1;
         }
-        let listed: Vec<_> = rejects.iter().take(REJECTS_LISTED).collect();
+        let listed = rejects.iter().take(REJECTS_LISTED).map(|reject| {
+            json!({
+                "source": super::plain(&reject.source), "reason": reject.reason,
+                "detail": super::plain(&reject.detail), "record": reject.record,
+            })
+        });
+        let listed: Vec<_> = listed.collect();
+        let source = super::plain(source);
         let body = json!({ "source": source, "counts": counts, "rejects": listed });
-        self.record("rejected", body, vec![source.to_owned()]);
+        self.record("rejected", body, vec![source]);
     }
-}
-
-/// The entities through which an undo of the same source can reach the signal.
-fn links(signal: &Signal) -> impl Iterator<Item = ThreatKey> + '_ {
-    use crate::signal::EntityKind as K;
-    let linked = signal.entities.iter().filter(|e| matches!(e.kind, K::Threat | K::Message));
-    linked.map(|e| (signal.source.clone(), e.kind, e.value.clone()))
-}
-
-/// The record across its revisions.
-fn record_id(tenant: &str, signal: &Signal) -> [u8; 16] {
-    let fields = [tenant.as_bytes(), signal.source.as_bytes(), signal.record_key.as_bytes()];
-    derive("record", &fields)
 }

@@ -1,121 +1,138 @@
-//! Engine room, orders: a judged step becomes permitted, held, waiting or refused; what dispatch
-//! reports moves it on. Only a permit, taken by value, puts a call into the outbox.
+//! Engine room, orders: a judged step becomes permitted, held, waiting or refused. Only a permit,
+//! taken by value, puts a call into the outbox; what dispatch reports is another room's.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
 use super::Engine;
-use super::cases::Work;
-use crate::action::Action;
-use crate::authority::Permit;
-use crate::case::CaseState;
-use crate::effect::{CallId, Effect, WatchEntry};
-use crate::finding::View;
+use super::replan::Work;
+use crate::action::{Action, Tier};
+use crate::authority::{Pending, Permit};
+use crate::desire;
+use crate::effect::{Effect, WatchEntry};
 use crate::history::{Kept, Timeline};
 use crate::id::{OrderId, WatchId};
-use crate::identity::Class;
+use crate::identity::{Account, Class};
 use crate::judge::{self, Court, Judgement, Sentence};
-use crate::order::{Answer, Capability, Event, On, Order, Outcome, State, Verb};
+use crate::order::{Capability, Event, On, Order, State};
 use crate::policy::Role;
 use crate::progress;
-use crate::resolve::{Resolution, Subject};
-use crate::time::Time;
+use crate::resolve::Subject;
+use crate::time::HOUR;
+
+/// How long an order that a floor holds waits until it is judged again by itself.
+const FLOOR_PAUSE: i64 = HOUR;
 
 impl Engine {
     /// Judges one order and moves it accordingly.
     pub(super) fn judge_and_settle(&mut self, work: &Work) {
-        let Some(order) = self.orders.get(&work.order) else { return };
-        if order.state == State::AwaitingApproval && self.same_question(order, work) {
+        let judgement = self.judge(work);
+        let tripped = self.tripped(work, &judgement);
+        if self.request_stands(work, &judgement, tripped.as_ref()) {
             return;
         }
-        let judgement = self.judge(work);
-        if let Some(order) = self.orders.get_mut(&work.order) {
-            order.findings = work.desire.findings.iter().copied().collect();
-            order.policy = self.config.policy.digest.to_string();
+        let last = self.ground(&work.desire.findings).values().map(|f| f.last_at).max();
+        let (at, policy) = (self.at, self.config.policy.digest.to_string());
+        let list: Vec<_> = work.desire.findings.iter().copied().collect();
+        let known = self.orders.get(&work.order).is_some_and(|order| {
+            order.findings == list
+                && order.policy == policy
+                && last.is_none_or(|last| order.signal_at == last)
+        });
+        if !known {
+            self.change(work.order, |order| {
+                order.findings = list;
+                order.policy = policy;
+                order.signal_at = last.unwrap_or(order.signal_at);
+                if order.received_at == crate::time::Time::default() {
+                    order.received_at = at;
+                }
+            });
         }
-        self.note_times(work);
         let ground = json!({
             "classes": judgement.classes, "ground": judgement.ground,
             "findings": judgement.findings,
         });
         match self.obstacle(work, &judgement) {
             Some((event, why)) => self.stand(work.order, event, &why, &ground),
-            None => self.pronounce(work, judgement, &ground),
+            None => self.pronounce(work, judgement, tripped.as_ref(), &ground),
         }
     }
 
-    /// True when the approval request that is open asks the same question: more findings do not
-    /// void it, another policy does.
-    fn same_question(&self, order: &Order, work: &Work) -> bool {
-        let asked: BTreeSet<_> = order.findings.iter().copied().collect();
-        order.policy == self.config.policy.digest.to_string()
-            && !asked.is_empty()
-            && asked.iter().all(|id| work.desire.findings.contains(id))
+    /// True when the approval request that is open still asks the right question. More findings
+    /// do not void it; another policy, other classes or a withdrawn finding do, and so does a
+    /// finding for which nobody has to be asked.
+    fn request_stands(
+        &self,
+        work: &Work,
+        judgement: &Judgement,
+        tripped: Option<&Tripped>,
+    ) -> bool {
+        let Some(order) = self.orders.get(&work.order) else { return false };
+        let Some(pending) = &order.pending else { return false };
+        let asked: BTreeSet<_> = order.asked.iter().copied().collect();
+        let free = matches!(judgement.sentence, Sentence::Permitted(_)) && tripped.is_none();
+        if order.state != State::AwaitingApproval
+            || free
+            || asked.is_empty()
+            || !asked.is_subset(&work.desire.findings)
+            || order.policy != self.config.policy.digest.to_string()
+        {
+            return false;
+        }
+        let narrowed = work.narrowed(&asked);
+        let again = self.judge(&narrowed);
+        if self.classes_of(&asked) != order.asked_classes
+            || matches!(self.obstacle(&narrowed, &again), Some((Event::Refuse, _)))
+        {
+            return false;
+        }
+        let tripped = self.tripped(&narrowed, &again);
+        let again = weighed(again, tripped.as_ref());
+        let same = |new: &Pending| {
+            (new.approvals, new.digest, new.ttl, &new.policies)
+                == (pending.approvals, pending.digest, pending.ttl, &pending.policies)
+        };
+        matches!(&again.sentence, Sentence::NeedsApproval(new) if same(new))
+    }
+
+    fn classes_of(&self, findings: &BTreeSet<crate::id::FindingId>) -> BTreeSet<Class> {
+        let findings = findings.iter().filter_map(|id| self.findings.get(id));
+        findings.flat_map(|f| desire::classes(&self.directory, f)).collect()
     }
 
     pub(super) fn judge(&self, work: &Work) -> Judgement {
         let findings = self.ground(&work.desire.findings);
-        let Some(first) = findings.values().next() else {
-            let nobody = std::collections::BTreeMap::new();
-            let subject = Subject::Account {
-                source: String::new(),
-                name: crate::identity::Identifier::new(crate::identity::Scheme::Client, None, ""),
-            };
-            let timeline = Timeline::default();
-            let all = |_: &Kept| true;
-            let view = self.view(&subject, &timeline, &Resolution::Resolved, &all);
-            let court = self.court(work.order);
-            return judge::judge(court, view, &nobody, work.action, &work.on, &work.desire);
-        };
+        let Some(first) = findings.values().next() else { return Judgement::baseless() };
         let empty = Timeline::default();
         let timeline = self.timelines.get(&first.subject).unwrap_or(&empty);
         let threats = &self.threats;
         let in_force = |kept: &Kept| !super::withdrawn(threats, kept);
-        let view = self.view(&first.subject, timeline, &first.resolution, &in_force);
-        let court = self.court(work.order);
+        let view = self.view(&first.subject, timeline, &in_force);
+        let court = self.court(work.order, &first.subject);
         judge::judge(court, view, &findings, work.action, &work.on, &work.desire)
     }
 
-    pub(super) fn view<'a>(
-        &'a self,
-        subject: &'a Subject,
-        timeline: &'a Timeline,
-        resolution: &'a Resolution,
-        in_force: &'a dyn Fn(&Kept) -> bool,
-    ) -> View<'a> {
-        View {
-            tenant: &self.config.tenant,
-            subject,
-            resolution,
-            timeline,
-            rules: &self.config.rules,
-            bounds: self.config.bounds(),
-            in_force,
-        }
-    }
-
-    fn court(&self, order: OrderId) -> Court<'_> {
+    fn court(&self, order: OrderId, subject: &Subject) -> Court<'_> {
         let case = self.orders.get(&order).and_then(|order| self.cases.get(&order.case));
-        let watched = case.is_some_and(|case| self.watch.values().any(|w| w.case == case.id));
         Court {
             policy: &self.config.policy,
             directory: &self.directory,
             at: self.at,
             case_state: case.map_or("none", |case| case.state.name()),
-            watched,
+            watched: case.is_some() && self.is_watched(subject),
         }
     }
 
-    fn note_times(&mut self, work: &Work) {
-        let last = self.ground(&work.desire.findings).values().map(|f| f.last_at).max();
-        let at = self.at;
-        if let (Some(order), Some(last)) = (self.orders.get_mut(&work.order), last) {
-            order.signal_at = last;
-            if order.received_at == Time::default() {
-                order.received_at = at;
-            }
-        }
+    /// True when an account of the person stands on the watchlist.
+    fn is_watched(&self, subject: &Subject) -> bool {
+        let Subject::Identity(id) = subject else { return false };
+        let accounts = self.directory.identity(*id).map(|identity| identity.accounts.as_slice());
+        accounts.unwrap_or_default().iter().any(|account| {
+            let id = WatchId::of(&self.config.tenant, "user", &account.to_string());
+            self.watch.contains_key(&id)
+        })
     }
 
     /// What stands in the way of an order that is permitted or may become so.
@@ -140,86 +157,114 @@ impl Engine {
             let why = format!("no target does `{}` at `{provider}`: a person must", work.action);
             return Some((Event::HandOver, why));
         }
+        self.hindrance(work.order, work.action, &work.on)
+    }
+
+    /// What holds a step that may be done: a freeze, or a floor.
+    pub(super) fn hindrance(
+        &self,
+        order: OrderId,
+        action: Action,
+        on: &On,
+    ) -> Option<(Event, String)> {
         if let Some(freeze) = &self.freeze {
             return Some((Event::Hold, format!("frozen by {}: {}", freeze.by, freeze.why)));
         }
-        let floor = self.broken_floor(work)?;
+        let floor = self.broken_floor(order, action, on)?;
         Some((Event::Hold, floor))
     }
 
     /// The floor that a lock-out would break: too few people left who can do something.
-    fn broken_floor(&self, work: &Work) -> Option<String> {
-        let On::Account(account) = &work.on else { return None };
-        if !work.action.locks_out() {
+    fn broken_floor(&self, id: OrderId, action: Action, on: &On) -> Option<String> {
+        let On::Account(account) = on else { return None };
+        if !action.locks_out() {
             return None;
         }
         let owner = self.directory.owner(account)?;
-        let locked = |accounts: &[crate::identity::Account]| {
-            self.orders.values().any(|order| {
-                let on = matches!(&order.on, On::Account(a) if accounts.contains(a));
-                let gone = matches!(
-                    order.state,
-                    State::Permitted
-                        | State::Dispatched
-                        | State::Acknowledged
-                        | State::Unknown
-                        | State::Effective
-                        | State::Verified
-                        | State::NotProvable
-                );
-                on && gone && order.action.locks_out() && order.id != work.order
-            })
-        };
         self.config.policy.limits.floors.iter().find_map(|floor| {
-            let has = |role: Role, groups: &BTreeSet<String>| groups.contains(role.name());
-            if !has(floor.role, &owner.groups) {
+            if !owner.groups.contains(floor.role.name()) {
                 return None;
             }
-            let open = |id| {
-                let cases = self.cases_of.get(&Subject::Identity(id));
-                cases.into_iter().flatten().filter_map(|c| self.cases.get(c)).any(|c| c.is_live())
-            };
+            let least = usize::try_from(floor.at_least).unwrap_or(usize::MAX);
             let usable = self
                 .directory
-                .identities()
-                .filter(|i| has(floor.role, &i.groups) && i.id != owner.id)
-                .filter(|i| !locked(&i.accounts))
-                .filter(|i| floor.role != Role::Approver || !open(i.id))
+                .in_role(floor.role)
+                .filter(|i| i.id != owner.id && !self.locked_out(&i.accounts, id))
+                .filter(|i| floor.role != Role::Approver || !self.is_suspect(i.id))
+                .take(least)
                 .count();
-            let left = u32::try_from(usable).unwrap_or(u32::MAX);
-            (left < floor.at_least).then(|| {
-                let (role, least) = (floor.role, floor.at_least);
-                format!("it would leave {left} usable `{role}`, fewer than {least}")
+            (usable < least).then(|| {
+                let role = floor.role;
+                format!("it would leave {usable} usable `{role}`, fewer than {least}")
             })
         })
     }
 
-    fn pronounce(&mut self, work: &Work, judgement: Judgement, ground: &Value) {
-        let tripped = self.tripped(work, &judgement);
-        let judgement = match tripped {
-            Some(why) => judge::demand(judgement, 1, &why),
-            None => judgement,
-        };
+    /// True when another order locks one of the accounts out, or is about to.
+    fn locked_out(&self, accounts: &[Account], but: OrderId) -> bool {
+        use State as S;
+        let names: Vec<String> = accounts.iter().map(Account::to_string).collect();
+        let ids = names.iter().flat_map(|name| self.index.on(name));
+        ids.filter(|id| *id != but).filter_map(|id| self.orders.get(&id)).any(|order| {
+            let gone = matches!(
+                order.state,
+                S::Permitted
+                    | S::Dispatched
+                    | S::Acknowledged
+                    | S::Unknown
+                    | S::Effective
+                    | S::Verified
+                    | S::NotProvable
+                    | S::Partial
+                    | S::Undoing
+                    | S::UndoFailed
+            );
+            gone && order.action.locks_out()
+        })
+    }
+
+    fn pronounce(
+        &mut self,
+        work: &Work,
+        judgement: Judgement,
+        tripped: Option<&Tripped>,
+        ground: &Value,
+    ) {
+        let id = work.order;
+        if let Some(tripped) = tripped {
+            self.tell_of(tripped);
+            if work.action.group() == Tier::Observe {
+                self.stand(id, Event::Hold, &tripped.why, ground);
+                let until = tripped.frees_at;
+                self.change(id, |order| order.held_until = Some(until));
+                return;
+            }
+        }
+        let classes = self.classes_of(&judgement.findings.iter().copied().collect());
+        let (sources, charged) = (judgement.sources.clone(), judgement.classes.clone());
+        let judgement = weighed(judgement, tripped);
         let reason = judgement.reason.clone();
         match judgement.sentence {
             Sentence::Permitted(permit) => {
-                self.spend(work, &judgement.sources, &judgement.classes);
-                self.permit(work.order, permit, &reason, ground);
+                self.spend(work.action, &sources, &charged);
+                self.permit(id, permit, &reason, ground);
             }
             Sentence::NeedsApproval(pending) => {
                 let until = self.at.plus(self.config.policy.limits.approval);
                 let needed = u32::from(pending.approvals);
-                if let Some(order) = self.orders.get_mut(&work.order) {
+                self.change(id, |order| {
                     order.pending = Some(pending);
                     order.approvals_needed = needed;
                     order.approved_by.clear();
                     order.approval_until = Some(until);
                     order.escalations = 0;
-                }
-                self.stand(work.order, Event::AskApproval, &reason, ground);
-                self.page_approval(work.order, needed);
+                    order.asked = judgement.findings;
+                    order.asked_classes = classes;
+                });
+                self.advance(id, Event::AskApproval, &reason, ground);
+                self.page_approval(id, needed);
             }
-            Sentence::Refused => self.stand(work.order, Event::Refuse, &reason, ground),
+            Sentence::Refused => self.stand(id, Event::Refuse, &reason, ground),
         }
     }
 
@@ -233,29 +278,49 @@ impl Engine {
     }
 
     /// The budget that has no room for the step.
-    fn tripped(&self, work: &Work, judgement: &Judgement) -> Option<String> {
-        let source = judgement.sources.first()?;
-        let limits = &self.config.policy.limits;
-        let counters = limits.counters(work.action, &judgement.classes, source);
+    fn tripped(&self, work: &Work, judgement: &Judgement) -> Option<Tripped> {
+        let counters = judgement.sources.iter().flat_map(|source| {
+            self.config.policy.limits.counters(work.action, &judgement.classes, source)
+        });
         counters.into_iter().find_map(|counter| {
-            let from = self.at.plus(-counter.per);
-            let spent = self.spent.get(&counter.key).map(Vec::as_slice).unwrap_or_default();
-            let used = spent.iter().filter(|t| **t > from).count();
-            let max = usize::try_from(counter.max).unwrap_or(usize::MAX);
-            (used >= max).then(|| format!("the budget `{}` of {max} is spent", counter.key))
+            let spent = self.spent.get(&counter.key);
+            let used = spent.map_or(0, |spent| spent.used(self.at, counter.per));
+            (used >= u64::from(counter.max)).then(|| Tripped {
+                why: format!("the budget `{}` of {} is spent", counter.key, counter.max),
+                frees_at: spent.map_or(self.at, |s| s.frees_at(self.at, counter.per)),
+                key: counter.key,
+                per: counter.per,
+            })
         })
     }
 
-    fn spend(&mut self, work: &Work, sources: &BTreeSet<String>, classes: &BTreeSet<Class>) {
-        let Some(source) = sources.first() else { return };
-        for counter in self.config.policy.limits.counters(work.action, classes, source) {
-            let from = self.at.plus(-counter.per);
-            let spent = self.spent.entry(counter.key.clone()).or_default();
-            spent.retain(|t| *t > from);
-            spent.push(self.at);
-            if let Some(value) = super::state::bytes(spent) {
-                let key = counter.key;
-                self.scratch.effects.push(Effect::Put { table: "budget", key, value });
+    /// People are told once in each window that a budget is spent.
+    fn tell_of(&mut self, tripped: &Tripped) {
+        let at = self.at;
+        let spent = self.spent.entry(tripped.key.clone()).or_default();
+        if spent.told.is_some_and(|told| at.since(told) < tripped.per) {
+            return;
+        }
+        spent.told = Some(at);
+        self.put_budget(&tripped.key);
+        self.page("budget_spent", None, None, &tripped.why);
+    }
+
+    fn put_budget(&mut self, key: &str) {
+        if let Some(value) = self.spent.get(key).and_then(super::state::bytes) {
+            let key = key.to_owned();
+            self.scratch.effects.push(Effect::Put { table: "budget", key, value });
+        }
+    }
+
+    fn spend(&mut self, action: Action, sources: &BTreeSet<String>, classes: &BTreeSet<Class>) {
+        let mut charged = BTreeSet::new();
+        for source in sources {
+            for counter in self.config.policy.limits.counters(action, classes, source) {
+                if charged.insert(counter.key.clone()) {
+                    self.spent.entry(counter.key.clone()).or_default().spend(self.at, counter.per);
+                    self.put_budget(&counter.key);
+                }
             }
         }
     }
@@ -263,77 +328,65 @@ impl Engine {
     /// Moves an order that is not permitted; a repeated verdict changes nothing.
     pub(super) fn stand(&mut self, id: OrderId, event: Event, why: &str, ground: &Value) {
         let Some(order) = self.orders.get(&id) else { return };
-        let same = order.state.next(event).is_ok_and(|next| next == order.state);
-        if same && order.reason == why {
-            return;
+        let (case, action, from) = (order.case, order.action, order.state);
+        let again =
+            from.next(event).is_ok_and(|next| next == from) && order.reason == super::plain(why);
+        if !again {
+            self.advance(id, event, why, ground);
+            if event == Event::HandOver {
+                let text = format!("{action} {id}: {why}");
+                self.page("order_needs_people", Some(case), Some(id), &text);
+            }
         }
-        self.advance(id, event, why, ground);
+        if event == Event::Hold && self.freeze.is_none() {
+            let until = self.at.plus(FLOOR_PAUSE);
+            self.change(id, |order| order.held_until = Some(until));
+        }
     }
 
     /// The only way into the outbox: takes the permit by value.
     pub(super) fn permit(&mut self, id: OrderId, permit: Permit, why: &str, ground: &Value) {
-        let Some(order) = self.orders.get_mut(&id) else { return };
+        let Some(order) = self.orders.get(&id) else { return };
         let usual = self.config.policy.limits.ttl.get(&order.action).copied();
-        order.ttl = permit.ttl().or(usual);
-        order.pending = None;
-        order.approval_until = None;
-        order.approved_by = permit.approved_by().iter().cloned().collect();
+        let (action, on) = (order.action, order.on.clone());
+        let ttl = permit.ttl().or(usual);
         let more = json!({ "permit": permit, "ground": ground });
         self.advance(id, Event::Permit, why, &more);
-        let Some(order) = self.orders.get(&id) else { return };
-        if order.action == Action::Watch {
-            self.put_on_watch(id);
+        if self.orders.get(&id).is_none_or(|order| order.state != State::Permitted) {
             return;
         }
-        if let Some(capability) = self.capability(order.action, &order.on) {
+        let by: Vec<String> = permit.approved_by().iter().cloned().collect();
+        self.change(id, |order| {
+            order.ttl = ttl;
+            order.approved_by = by;
+        });
+        drop(permit);
+        if action == Action::Watch {
+            self.put_on_watch(id);
+        } else if let Some(capability) = self.capability(action, &on) {
             self.call(id, progress::first(capability), self.at);
         }
     }
 
     fn put_on_watch(&mut self, id: OrderId) {
-        let Some(order) = self.orders.get_mut(&id) else { return };
-        let (kind, value) = match &order.on {
-            On::Account(account) => ("user".to_owned(), account.to_string()),
-            On::Entity(entity) => (entity.kind.name().to_owned(), entity.value.clone()),
-        };
+        let Some(order) = self.orders.get(&id) else { return };
+        let (kind, value) = watched(&order.on);
+        let (case, at) = (order.case, self.at);
         let ttl = order.ttl.unwrap_or(self.config.policy.limits.watch_ttl);
-        let until = self.at.plus(ttl);
-        order.verified_at = Some(self.at);
-        order.control = Some(true);
-        let case = order.case;
         let watch = WatchId::of(&self.config.tenant, &kind, &value);
-        let since = self.watch.get(&watch).map_or(self.at, |old| old.since);
-        let until = self.watch.get(&watch).map_or(until, |old| old.until.max(until));
+        let old = self.watch.get(&watch);
+        let since = old.map_or(at, |old| old.since);
+        let until = old.map_or(at.plus(ttl), |old| old.until.max(at.plus(ttl)));
         let entry = WatchEntry { id: watch, kind, value, case, since, until };
-        self.timers.insert(until);
+        self.alarms.of_watch(&entry);
         self.watch.insert(watch, entry.clone());
         self.scratch.effects.push(Effect::Watch(entry));
+        self.change(id, |order| {
+            order.verified_at = Some(at);
+            order.control = Some(true);
+        });
         self.advance(id, Event::Claim, "the entry is part of this commit", &Value::Null);
         self.advance(id, Event::Verify, "the entry is part of this commit", &Value::Null);
-    }
-
-    /// Puts the next call of an order into the outbox. An attempt is counted when it is made, so
-    /// that no attempt stands in the outbox twice.
-    pub(super) fn call(&mut self, id: OrderId, verb: Verb, due: Time) {
-        let Some(order) = self.orders.get_mut(&id) else { return };
-        let Some(call) = progress::call(order, verb, due) else { return };
-        if let Some(count) = order.attempts.get_mut(progress::slot(verb)) {
-            *count = call.attempt;
-        }
-        self.scratch.orders.insert(id);
-        self.scratch.effects.push(Effect::Call(call));
-    }
-
-    /// Takes the waiting calls of an order out of the outbox.
-    pub(super) fn drop_calls(&mut self, id: OrderId) {
-        let Some(order) = self.orders.get(&id) else { return };
-        for verb in Verb::ALL {
-            if progress::expects(order.state, *verb) {
-                let attempt = progress::attempts(order, *verb);
-                let done = Effect::Done(CallId { order: id, verb: *verb, attempt });
-                self.scratch.effects.push(done);
-            }
-        }
     }
 
     pub(super) fn capability(&self, action: Action, on: &On) -> Option<Capability> {
@@ -345,225 +398,79 @@ impl Engine {
     /// Moves an order and writes its record. An event that does not belong is recorded and
     /// changes nothing.
     pub(super) fn advance(&mut self, id: OrderId, event: Event, why: &str, more: &Value) {
-        let Some(order) = self.orders.get_mut(&id) else { return };
-        let from = order.state;
+        let Some(order) = self.orders.get(&id) else { return };
+        let (from, at) = (order.state, self.at);
         let refs = vec![id.to_string(), order.case.to_string()];
-        match from.next(event) {
-            Ok(to) => {
-                order.state = to;
-                order.reason = super::plain(why);
-                order.changed_at = self.at;
-                let body = json!({
-                    "order": id, "case": order.case, "action": order.action, "on": order.on,
-                    "from": from, "to": to, "event": event, "reason": order.reason,
-                    "findings": order.findings, "policy": order.policy, "more": more,
-                    "received_at": order.received_at, "signal_at": order.signal_at,
-                    "sent_at": order.sent_at, "acknowledged_at": order.acknowledged_at,
-                    "effective_at": order.effective_at, "verified_at": order.verified_at,
-                    "countermeasure": order.action.countermeasure().map(|(id, _)| id),
-                });
-                self.scratch.orders.insert(id);
-                self.record("order", body, refs);
-                if to.is_final() {
-                    self.after_final(id);
-                }
-            }
+        let to = match from.next(event) {
+            Ok(to) => to,
             Err(illegal) => {
                 let body = json!({ "order": id, "illegal": illegal.to_string(), "more": more });
                 self.record("order_event_refused", body, refs);
-            }
-        }
-    }
-
-    /// A final order may complete its case, or let an undo go on that waited for it.
-    fn after_final(&mut self, id: OrderId) {
-        let waiting: Vec<OrderId> = self
-            .orders
-            .values()
-            .filter(|order| order.undo_after == Some(id) && order.state == State::Undoing)
-            .map(|order| order.id)
-            .collect();
-        for order in waiting {
-            if let Some(order) = self.orders.get_mut(&order) {
-                order.undo_after = None;
-                self.scratch.orders.insert(order.id);
-            }
-            self.call(order, Verb::Undo, self.at);
-        }
-        let Some(case) = self.orders.get(&id).map(|order| order.case) else { return };
-        self.reckon(case);
-    }
-
-    /// The state of a case from its orders.
-    pub(super) fn reckon(&mut self, id: crate::id::CaseId) {
-        let Some(case) = self.cases.get(&id).filter(|case| case.is_live()) else { return };
-        let orders: Vec<&Order> = case.orders.iter().filter_map(|id| self.orders.get(id)).collect();
-        let acts = || {
-            let past = orders.iter().filter(|o| o.action.group() >= crate::action::Tier::Contain);
-            past.filter(|o| !matches!(o.state, State::Cancelled | State::Superseded))
-        };
-        let ended = |o: &&&Order| matches!(o.state, State::Verified | State::NoChange);
-        let state = if acts().any(|o| o.state == State::Undoing) {
-            CaseState::Recovering
-        } else if acts().count() > 0 && acts().all(|o| o.state == State::Undone) {
-            CaseState::Recovered
-        } else if acts().filter(ended).count() > 0
-            && acts().all(|o| ended(&o) || o.state.is_final() || o.state == State::AwaitingApproval)
-            && !acts()
-                .any(|o| matches!(o.state, State::Failed | State::NotEffective | State::Manual))
-        {
-            CaseState::Contained
-        } else {
-            CaseState::Open
-        };
-        if state != case.state {
-            let body = json!({ "case": id, "from": case.state, "to": state });
-            if let Some(case) = self.cases.get_mut(&id) {
-                case.state = state;
-            }
-            self.scratch.cases.insert(id);
-            self.record("case", body, vec![id.to_string()]);
-        }
-    }
-
-    /// Dispatch wants to send an effecting call.
-    pub(super) fn on_claim(&mut self, call: CallId) {
-        let Some(order) = self.orders.get(&call.order) else {
-            self.scratch.effects.push(Effect::Done(call));
-            return;
-        };
-        let last = progress::attempts(order, call.verb);
-        let fits = progress::expects(order.state, call.verb) && call.attempt == last;
-        if !fits || order.claimed.is_some() {
-            self.scratch.effects.push(Effect::Done(call));
-            return;
-        }
-        if call.verb == Verb::Execute {
-            if let Some(freeze) = &self.freeze {
-                let why = format!("frozen by {}: {}", freeze.by, freeze.why);
-                self.scratch.effects.push(Effect::Done(call));
-                if order.state == State::Unknown {
-                    return;
-                }
-                self.advance(call.order, Event::Hold, &why, &Value::Null);
                 return;
             }
-            if order.state == State::Unknown {
-                let why = "the call is safe to repeat";
-                self.advance(call.order, Event::Retry, why, &Value::Null);
+        };
+        self.change(id, |order| {
+            order.state = to;
+            order.reason = super::plain(why);
+            order.changed_at = at;
+            if from == State::AwaitingApproval && to != from {
+                end_request(order);
             }
-            let state = self.orders.get(&call.order).map(|order| order.state);
-            if state == Some(State::Permitted) {
-                self.advance(call.order, Event::Claim, "dispatch takes it", &Value::Null);
+            if to != State::Held {
+                order.held_until = None;
             }
+        });
+        if let Some(order) = self.orders.get(&id) {
+            let body = order_body(order, from, event, more);
+            self.record("order", body, refs);
         }
-        if let Some(order) = self.orders.get_mut(&call.order) {
-            order.claimed = Some((call.verb, call.attempt));
-            self.scratch.orders.insert(call.order);
+        if to.is_final() {
+            self.after_final(id);
         }
     }
+}
 
-    pub(super) fn on_outcome(&mut self, outcome: &Outcome) {
-        let call = CallId { order: outcome.order, verb: outcome.verb, attempt: outcome.attempt };
-        self.scratch.effects.push(Effect::Done(call));
-        let Some(order) = self.orders.get_mut(&outcome.order) else { return };
-        let last = progress::attempts(order, outcome.verb);
-        if outcome.attempt != last || !progress::expects(order.state, outcome.verb) {
-            let refs = vec![outcome.order.to_string(), order.case.to_string()];
-            self.record("outcome_unexpected", json!(outcome), refs);
-            return;
-        }
-        if order.claimed == Some((outcome.verb, outcome.attempt)) {
-            order.claimed = None;
-        }
-        self.scratch.orders.insert(outcome.order);
-        self.learn(outcome);
-        let Some(order) = self.orders.get(&outcome.order) else { return };
-        let Some(capability) = self.capability(order.action, &order.on) else { return };
-        let mut step = progress::next(order, capability, outcome.verb, &outcome.answer, self.at);
-        if step.event == Some(Event::Retry) && order.state == State::Permitted {
-            step.event = None;
-        }
-        self.conclude(outcome, capability, step);
+/// A budget without room.
+struct Tripped {
+    key: String,
+    per: i64,
+    why: String,
+    frees_at: crate::time::Time,
+}
+
+/// The judgement as a spent budget leaves it.
+fn weighed(judgement: Judgement, tripped: Option<&Tripped>) -> Judgement {
+    match tripped {
+        Some(tripped) => judge::demand(judgement, 1, &tripped.why),
+        None => judgement,
     }
+}
 
-    /// Keeps what a call told about the order.
-    fn learn(&mut self, outcome: &Outcome) {
-        let at = self.at;
-        let Some(order) = self.orders.get_mut(&outcome.order) else { return };
-        match (outcome.verb, &outcome.answer) {
-            (Verb::Probe, Answer::Before { alive, snapshot, .. }) => {
-                order.control = Some(*alive);
-                order.snapshot = snapshot.clone().filter(|text| text.len() <= 4096);
-            }
-            (Verb::Execute, answer) => {
-                if order.sent_at.is_none() {
-                    order.sent_at = outcome.sent_at;
-                }
-                if let Answer::Accepted { .. } = answer {
-                    order.acknowledged_at = Some(at);
-                }
-            }
-            _ => {}
-        }
-    }
+/// The approval request is over, whatever came of it.
+fn end_request(order: &mut Order) {
+    order.pending = None;
+    order.approval_until = None;
+    order.approved_by.clear();
+    order.asked.clear();
+    order.asked_classes.clear();
+}
 
-    fn conclude(&mut self, outcome: &Outcome, capability: Capability, step: progress::Next) {
-        let id = outcome.order;
-        let at = self.at;
-        if let Some(order) = self.orders.get_mut(&id) {
-            if step.event == Some(Event::Acknowledge) {
-                order.effective_at = Some(at.plus(capability.effective_after));
-            }
-            if step.event == Some(Event::Verify) {
-                order.verified_at = Some(at);
-                let undoes = order.ttl.filter(|_| capability.undoes);
-                order.undo_at = undoes.map(|ttl| at.plus(ttl));
-            }
-        }
-        let more = json!({ "outcome": outcome });
-        match step.event {
-            Some(event) => self.advance(id, event, &step.reason, &more),
-            None => {
-                let case = self.orders.get(&id).map(|order| order.case);
-                let body = json!({ "order": id, "reason": step.reason, "outcome": outcome });
-                let mut refs = vec![id.to_string()];
-                refs.extend(case.map(|c| c.to_string()));
-                self.record("outcome", body, refs);
-            }
-        }
-        if step.page {
-            let order = self.orders.get(&id);
-            let case = order.map(|order| order.case);
-            let action = order.map_or("step", |order| order.action.name());
-            let text = format!("{action} {id}: {}", step.reason);
-            self.page("order_needs_people", case, Some(id), &text);
-        }
-        if let Some((verb, due)) = step.call {
-            self.call(id, verb, due);
-        }
-    }
+fn order_body(order: &Order, from: State, event: Event, more: &Value) -> Value {
+    json!({
+        "order": order.id, "case": order.case, "action": order.action, "on": order.on,
+        "from": from, "to": order.state, "event": event, "reason": order.reason,
+        "findings": order.findings, "policy": order.policy, "more": more,
+        "received_at": order.received_at, "signal_at": order.signal_at,
+        "sent_at": order.sent_at, "acknowledged_at": order.acknowledged_at,
+        "effective_at": order.effective_at, "verified_at": order.verified_at,
+        "countermeasure": order.action.countermeasure().map(|(id, _)| id),
+    })
+}
 
-    pub(super) fn on_restarted(&mut self) {
-        let lost: Vec<(OrderId, Verb, u32)> = self
-            .orders
-            .values()
-            .filter_map(|order| order.claimed.map(|(verb, n)| (order.id, verb, n)))
-            .collect();
-        for (order, verb, attempt) in lost {
-            let outcome = Outcome {
-                order,
-                verb,
-                attempt,
-                answer: progress::lost(),
-                sent_at: None,
-                request: String::new(),
-                status: None,
-                vendor_request: None,
-                response: None,
-                detail: "the engine stopped before the answer was recorded".to_owned(),
-            };
-            self.on_outcome(&outcome);
-        }
+/// How the watchlist names what an order acts on.
+pub(super) fn watched(on: &On) -> (String, String) {
+    match on {
+        On::Account(account) => ("user".to_owned(), account.to_string()),
+        On::Entity(entity) => (entity.kind.name().to_owned(), entity.value.clone()),
     }
 }

@@ -5,7 +5,7 @@
 use serde::Serialize;
 
 use super::Engine;
-use super::cases::Work;
+use super::replan::Work;
 use crate::action::Action;
 use crate::case::Case;
 use crate::desire::{self, Desires};
@@ -40,9 +40,9 @@ impl Engine {
     /// The plan at the latest `at`, in a stable order.
     pub fn plan(&self) -> Vec<PlanRow> {
         let mut rows = Vec::new();
-        for (subject, ids) in &self.by_subject {
-            let findings: Vec<&Finding> =
-                ids.iter().filter_map(|id| self.findings.get(id)).collect();
+        for (subject, rules) in &self.by_subject {
+            let ids = rules.values().flatten();
+            let findings: Vec<&Finding> = ids.filter_map(|id| self.findings.get(id)).collect();
             for cluster in clusters(findings, self.config.policy.limits.case_gap) {
                 rows.extend(self.plan_of(subject, &cluster));
             }

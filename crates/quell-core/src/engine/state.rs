@@ -3,14 +3,15 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::timers::Alarm;
 use super::{Config, Engine};
 use crate::case::Case;
-use crate::directory::Directory;
+use crate::directory::{Entry, Head};
 use crate::effect::{Freeze, WatchEntry};
 use crate::finding::Finding;
-use crate::order::{Order, State};
+use crate::id::IdentityId;
+use crate::order::Order;
 use crate::resolve::Subject;
-use crate::time::Time;
 
 /// A state row that cannot be read: the store is damaged or of another version.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -39,30 +40,23 @@ impl Engine {
         for (table, key, value) in rows {
             engine.load_row(table, key, value)?;
         }
-        let times: Vec<Time> = engine
-            .orders
-            .values()
-            .filter(|order| !order.state.is_final() || order.state == State::Verified)
-            .flat_map(|order| [order.approval_until, order.undo_at])
-            .chain(engine.watch.values().map(|entry| Some(entry.until)))
-            .chain([engine.freeze.as_ref().and_then(|freeze| freeze.until)])
-            .flatten()
-            .collect();
-        engine.timers.extend(times);
+        engine.directory.index();
         Ok(engine)
     }
 
     fn load_row(&mut self, table: &str, key: &str, value: &[u8]) -> Result<(), BadState> {
         match table {
+            "directory" if key == "current" => {
+                self.directory.load_head(read::<Head>(table, key, value)?);
+            }
             "directory" => {
-                let mut directory: Directory = read(table, key, value)?;
-                directory.index();
-                self.directory = directory;
+                let id: IdentityId = key.parse().map_err(|e| bad(table, key, &e))?;
+                self.directory.load_entry(id, read::<Entry>(table, key, value)?);
             }
             "finding" => {
                 let finding: Finding = read(table, key, value)?;
                 let of = self.by_subject.entry(finding.subject.clone()).or_default();
-                of.insert(finding.id);
+                of.entry(finding.rule.clone()).or_default().insert(finding.id);
                 self.findings.insert(finding.id, finding);
             }
             "case" => {
@@ -72,14 +66,21 @@ impl Engine {
             }
             "order" => {
                 let order: Order = read(table, key, value)?;
+                self.index.insert(&order);
+                self.alarms.of_order(&order);
                 self.orders.insert(order.id, order);
             }
             "budget" => {
                 self.spent.insert(key.to_owned(), read(table, key, value)?);
             }
-            "freeze" => self.freeze = Some(read::<Freeze>(table, key, value)?),
+            "freeze" => {
+                let freeze: Freeze = read(table, key, value)?;
+                self.alarms.set(Alarm::Freeze, freeze.until);
+                self.freeze = Some(freeze);
+            }
             "watch" => {
                 let entry: WatchEntry = read(table, key, value)?;
+                self.alarms.of_watch(&entry);
                 self.watch.insert(entry.id, entry);
             }
             _ => {}
@@ -94,9 +95,9 @@ impl Engine {
 }
 
 fn read<T: DeserializeOwned>(table: &str, key: &str, value: &[u8]) -> Result<T, BadState> {
-    serde_json::from_slice(value).map_err(|e| BadState {
-        table: table.to_owned(),
-        key: key.to_owned(),
-        cause: e.to_string(),
-    })
+    serde_json::from_slice(value).map_err(|e| bad(table, key, &e))
+}
+
+fn bad(table: &str, key: &str, cause: &dyn std::fmt::Display) -> BadState {
+    BadState { table: table.to_owned(), key: key.to_owned(), cause: cause.to_string() }
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::action::Action;
 use crate::directory::Import;
 use crate::effect::{Intake, Reply};
-use crate::id::IdentityId;
+use crate::id::{IdentityId, SignalId};
 use crate::identity::{Account, Class, Identifier, Identity, Scheme};
 use crate::order::{Answer, Outcome, Repeat, State, Verb};
 use crate::policy::PolicyFiles;
@@ -22,14 +22,12 @@ pub(super) fn config() -> Config {
         }
     }
     files.0.insert("armed.toml".to_owned(), armed);
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../rules");
-    let mut texts = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        texts.push((name, std::fs::read_to_string(path).unwrap()));
-    }
-    let texts: Vec<(&str, &str)> = texts.iter().map(|(n, t)| (n.as_str(), t.as_str())).collect();
+    let texts = [
+        ("breached", include_str!("../../../../rules/breached_credential_used.yml")),
+        ("outsider", include_str!("../../../../rules/outsider_observe.yml")),
+        ("click", include_str!("../../../../rules/permitted_phish_click.yml")),
+        ("click_then", include_str!("../../../../rules/phish_click_then_new_sign_in.yml")),
+    ];
     let (set, errors) = quell_rules::RuleSet::parse(&texts);
     assert!(errors.is_empty(), "{errors:?}");
     let capability = |action| Capability {

@@ -1,0 +1,244 @@
+//! Engine room, calls: what dispatch claims and reports moves an order on. Nothing here judges;
+//! a call leaves only for an order that holds a permit.
+
+use serde_json::{Value, json};
+
+use super::Engine;
+use crate::effect::{CallId, Effect};
+use crate::id::OrderId;
+use crate::order::{Answer, Capability, Event, Outcome, State, Verb};
+use crate::progress;
+use crate::time::Time;
+
+/// Characters of a request as an outcome tells it.
+const REQUEST_MAX: usize = 1_024;
+
+impl Engine {
+    /// Puts the next call of an order into the outbox. An attempt is counted when it is made, so
+    /// that no attempt stands in the outbox twice.
+    pub(super) fn call(&mut self, id: OrderId, verb: Verb, due: Time) {
+        let call = self.orders.get(&id).and_then(|order| progress::call(order, verb, due));
+        let Some(call) = call else { return };
+        self.change(id, |order| {
+            if let Some(count) = order.attempts.get_mut(progress::slot(verb)) {
+                *count = call.attempt;
+            }
+            order.awaits = Some((verb, call.attempt));
+        });
+        self.scratch.effects.push(Effect::Call(call));
+    }
+
+    /// Takes the call of an order out of the outbox; one that is on its way stays awaited.
+    pub(super) fn drop_call(&mut self, id: OrderId) {
+        let Some(order) = self.orders.get(&id) else { return };
+        if let Some((verb, attempt)) = order.awaits.filter(|_| order.claimed.is_none()) {
+            self.change(id, |order| order.awaits = None);
+            self.scratch.effects.push(Effect::Done(CallId { order: id, verb, attempt }));
+        }
+    }
+
+    /// Dispatch wants to send an effecting call.
+    pub(super) fn on_claim(&mut self, call: CallId) {
+        let Some(order) = self.orders.get(&call.order) else {
+            self.scratch.effects.push(Effect::Done(call));
+            return;
+        };
+        let state = order.state;
+        let fits = order.awaits == Some((call.verb, call.attempt))
+            && order.claimed.is_none()
+            && progress::is_effecting(call.verb)
+            && progress::expects(state, call.verb);
+        if !fits {
+            // A call that is on its way is over when its outcome is there, not before.
+            if order.claimed != Some((call.verb, call.attempt)) {
+                self.scratch.effects.push(Effect::Done(call));
+            }
+            return;
+        }
+        if call.verb == Verb::Execute {
+            if let Some(freeze) = self.freeze.as_ref().filter(|_| !order.by_person()) {
+                let why = format!("frozen by {}: {}", freeze.by, freeze.why);
+                self.put_aside(call, state, &why);
+                return;
+            }
+            if state == State::Unknown {
+                let why = "the call is safe to repeat";
+                self.advance(call.order, Event::Retry, why, &Value::Null);
+            }
+            self.advance(call.order, Event::Claim, "dispatch takes it", &Value::Null);
+        }
+        self.change(call.order, |order| order.claimed = Some((call.verb, call.attempt)));
+    }
+
+    /// A freeze stops a call: an order that never left is held, one that may have left keeps its
+    /// place and goes on when the freeze ends.
+    fn put_aside(&mut self, call: CallId, state: State, why: &str) {
+        self.drop_call(call.order);
+        if state == State::Unknown {
+            self.change(call.order, |order| order.parked = true);
+        } else {
+            self.advance(call.order, Event::Hold, why, &Value::Null);
+        }
+    }
+
+    /// The freeze is over: calls that it put aside are due.
+    pub(super) fn unpark(&mut self) {
+        for id in self.index.parked.clone() {
+            self.change(id, |order| order.parked = false);
+            self.call(id, Verb::Execute, self.at);
+        }
+    }
+
+    pub(super) fn on_outcome(&mut self, outcome: &Outcome) {
+        let outcome = &bounded(outcome);
+        let id = outcome.order;
+        let call = CallId { order: id, verb: outcome.verb, attempt: outcome.attempt };
+        self.scratch.effects.push(Effect::Done(call));
+        let Some(order) = self.orders.get(&id) else { return };
+        let awaited = Some((outcome.verb, outcome.attempt));
+        let unclaimed = progress::is_effecting(outcome.verb) && order.claimed != awaited;
+        if order.awaits != awaited || unclaimed || !progress::expects(order.state, outcome.verb) {
+            let refs = vec![id.to_string(), order.case.to_string()];
+            self.record("outcome_unexpected", json!(outcome), refs);
+            return;
+        }
+        self.change(id, |order| {
+            order.awaits = None;
+            order.claimed = None;
+        });
+        self.learn(outcome);
+        let Some(order) = self.orders.get(&id) else { return };
+        let due = order.effective_at.is_some_and(|effective| effective <= self.at);
+        if order.state == State::Acknowledged && outcome.verb == Verb::ReadBack && due {
+            let why = "the time after which it takes effect has passed";
+            self.advance(id, Event::TakeEffect, why, &Value::Null);
+        }
+        let Some(order) = self.orders.get(&id) else { return };
+        let Some(capability) = self.capability(order.action, &order.on) else {
+            self.orphaned(outcome);
+            return;
+        };
+        let mut step = progress::next(order, capability, outcome.verb, &outcome.answer, self.at);
+        if step.event == Some(Event::Retry) && order.state == State::Permitted {
+            step.event = None;
+        }
+        self.conclude(outcome, capability, &step);
+    }
+
+    /// The target is not configured any more: nobody can say how it ended.
+    fn orphaned(&mut self, outcome: &Outcome) {
+        let id = outcome.order;
+        let Some(order) = self.orders.get(&id) else { return };
+        let (case, undoing) = (order.case, order.state == State::Undoing);
+        let event = if undoing { Event::UndoFail } else { Event::HandOver };
+        let why = "no target does this any more: a person must look";
+        self.advance(id, event, why, &json!({ "outcome": outcome }));
+        self.page("order_needs_people", Some(case), Some(id), &format!("{id}: {why}"));
+    }
+
+    /// Keeps what a call told about the order.
+    fn learn(&mut self, outcome: &Outcome) {
+        let at = self.at;
+        self.change(outcome.order, |order| match (outcome.verb, &outcome.answer) {
+            (Verb::Probe, Answer::Before { alive, snapshot, .. }) => {
+                order.control = Some(*alive);
+                order.snapshot = snapshot.clone().filter(|text| text.len() <= 4096);
+            }
+            (Verb::Execute, answer) => {
+                if order.sent_at.is_none() {
+                    order.sent_at = outcome.sent_at;
+                }
+                if let Answer::Accepted { .. } = answer {
+                    order.acknowledged_at = Some(at);
+                }
+            }
+            _ => {}
+        });
+    }
+
+    fn conclude(&mut self, outcome: &Outcome, capability: Capability, step: &progress::Next) {
+        let (id, at) = (outcome.order, self.at);
+        let done =
+            matches!(step.event, Some(Event::Verify | Event::CannotProve | Event::FindPartial));
+        self.change(id, |order| {
+            if step.event == Some(Event::Acknowledge) {
+                order.effective_at = Some(at.plus(capability.effective_after));
+            }
+            if step.event == Some(Event::Verify) {
+                order.verified_at = Some(at);
+            }
+            if done {
+                let undoes = order.ttl.filter(|_| capability.undoes);
+                order.undo_at = undoes.map(|ttl| at.plus(ttl));
+            }
+        });
+        let more = json!({ "outcome": outcome });
+        match step.event {
+            Some(event) => self.advance(id, event, &step.reason, &more),
+            None => {
+                let case = self.orders.get(&id).map(|order| order.case);
+                let body = json!({ "order": id, "reason": step.reason, "outcome": outcome });
+                let mut refs = vec![id.to_string()];
+                refs.extend(case.map(|c| c.to_string()));
+                self.record("outcome", body, refs);
+            }
+        }
+        let order = self.orders.get(&id);
+        let case = order.map(|order| order.case);
+        if step.page {
+            let action = order.map_or("step", |order| order.action.name());
+            let text = format!("{action} {id}: {}", step.reason);
+            self.page("order_needs_people", case, Some(id), &text);
+        }
+        if let Some((verb, due)) = step.call {
+            self.call(id, verb, due);
+        }
+        if done {
+            // Its ground may have been withdrawn while it was on its way.
+            self.scratch.replan.extend(case);
+        }
+    }
+
+    /// A final order may let an undo go on that waited for it.
+    pub(super) fn after_final(&mut self, id: OrderId) {
+        for undo in self.index.waiting_for(id) {
+            self.change(undo, |order| order.undo_after = None);
+            if self.orders.get(&undo).is_some_and(|order| order.state == State::Undoing) {
+                self.call(undo, Verb::Undo, self.at);
+            }
+        }
+    }
+
+    pub(super) fn on_restarted(&mut self) {
+        for order in self.index.claimed.clone() {
+            let claimed = self.orders.get(&order).and_then(|order| order.claimed);
+            let Some((verb, attempt)) = claimed else { continue };
+            let outcome = Outcome {
+                order,
+                verb,
+                attempt,
+                answer: progress::lost(),
+                sent_at: None,
+                request: String::new(),
+                status: None,
+                vendor_request: None,
+                response: None,
+                detail: "the engine stopped before the answer was recorded".to_owned(),
+            };
+            self.on_outcome(&outcome);
+        }
+    }
+}
+
+/// What a target reports goes into records, so it is cut to what they may hold.
+fn bounded(outcome: &Outcome) -> Outcome {
+    let mut outcome = outcome.clone();
+    outcome.request = outcome.request.chars().take(REQUEST_MAX).collect();
+    outcome.detail = super::plain(&outcome.detail);
+    outcome.response = outcome.response.map(|text| super::plain(&text));
+    outcome.vendor_request = outcome.vendor_request.map(|text| super::plain(&text));
+    if let Answer::Before { snapshot, .. } = &mut outcome.answer {
+        *snapshot = snapshot.take().filter(|text| text.len() <= 4096);
+    }
+    outcome
+}

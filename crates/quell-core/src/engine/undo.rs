@@ -1,0 +1,97 @@
+//! Engine room, undo: what was done is taken back. What an attacker made is never restored here.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::Engine;
+use super::orders::watched;
+use super::timers::Alarm;
+use crate::action::Action;
+use crate::authority::{Pending, Permit};
+use crate::effect::{Effect, TakeBack, WatchEntry};
+use crate::id::{CaseId, OrderId, WatchId};
+use crate::order::{Event, On, Verb};
+
+impl Engine {
+    pub(super) fn on_take_back(&mut self, take_back: &TakeBack) {
+        let Some(order) = self.orders.get(&take_back.order) else { return };
+        let (id, case, action, on) = (order.id, order.case, order.action, order.on.clone());
+        let by = TakeBack {
+            order: id,
+            by: super::plain(&take_back.by),
+            why: super::plain(&take_back.why),
+        };
+        let more = json!({ "take_back": by });
+        let undoes =
+            action == Action::Watch || self.capability(action, &on).is_some_and(|c| c.undoes);
+        let refused = if !undoes {
+            Some("the target has no inverse for it".to_owned())
+        } else if order.state.next(Event::Undo).is_err() {
+            Some(format!("an order that is `{}` cannot be taken back", order.state))
+        } else {
+            None
+        };
+        if let Some(why) = refused {
+            let body = json!({ "order": id, "refused": why, "take_back": by });
+            self.record("undo_refused", body, vec![id.to_string(), case.to_string()]);
+            return;
+        }
+        self.change(id, |order| order.undo_at = None);
+        let why = format!("taken back by {}: {}", by.by, by.why);
+        self.advance(id, Event::Undo, &why, &more);
+        if action == Action::Watch {
+            self.unwatch_order(&on);
+            self.advance(id, Event::UndoVerify, "the entry is gone with this commit", &more);
+            return;
+        }
+        match self.end_once_more(action, case, &on) {
+            Some(first) => {
+                self.change(id, |order| order.undo_after = Some(first));
+                self.begin_last_end(&by, first, &on);
+            }
+            None => self.call(id, Verb::Undo, self.at),
+        }
+    }
+
+    /// A block ends nothing: before it is lifted the sessions are ended once more.
+    fn end_once_more(&mut self, action: Action, case: CaseId, on: &On) -> Option<OrderId> {
+        if action != Action::Suspend {
+            return None;
+        }
+        self.capability(Action::EndSessions, on)?;
+        Some(self.plan_order(case, Action::EndSessions, on.clone()))
+    }
+
+    fn begin_last_end(&mut self, by: &TakeBack, id: OrderId, on: &On) {
+        let pending = Pending {
+            action: Action::EndSessions,
+            on: on.key(),
+            policies: Vec::new(),
+            digest: self.config.policy.authority.digest(),
+            approvals: 1,
+            ttl: None,
+        };
+        let person: BTreeSet<String> = [by.by.clone()].into();
+        if let Ok(permit) = Permit::from_approval(&pending, &person) {
+            let why = "sessions end once more before the block is lifted";
+            self.permit(id, permit, why, &Value::Null);
+        }
+    }
+
+    /// Takes an entry off the watchlist.
+    fn unwatch_order(&mut self, on: &On) {
+        let (kind, value) = watched(on);
+        let id = WatchId::of(&self.config.tenant, &kind, &value);
+        let Some(entry) = self.watch.get(&id).cloned() else { return };
+        self.unwatch(&entry);
+    }
+
+    pub(super) fn unwatch(&mut self, entry: &WatchEntry) {
+        self.watch.remove(&entry.id);
+        self.alarms.set(Alarm::Watch(entry.id), None);
+        self.scratch.effects.push(Effect::Unwatch(entry.clone()));
+        let refs = vec![entry.id.to_string(), entry.case.to_string()];
+        self.record("watch_ended", json!(entry), refs);
+    }
+}
