@@ -3,6 +3,8 @@
 //!
 //! `cargo run -p quell-evidence --example verify -- evidence.bundle key.pub [HELD_CHECKPOINT]`
 
+#![expect(clippy::disallowed_methods, reason = "an example reads files; only src is pure")]
+
 use std::error::Error;
 use std::io::Write as _;
 use std::process::ExitCode;

@@ -86,11 +86,17 @@ pub(crate) fn read(tenant: &str, path: &Path) -> Result<Import, Fault> {
     }
     let text = std::fs::read_to_string(path).map_err(|e| Fault::file(path, &e))?;
     let name = path.display().to_string();
-    if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv")) {
-        csv(tenant, &name, &text)
+    let mut import = if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv")) {
+        csv(tenant, &name, &text)?
     } else {
-        json(tenant, &name, &text)
-    }
+        json(tenant, &name, &text)?
+    };
+    // The age of a directory is part of each decision: a file is as old as its last change.
+    let changed = std::fs::metadata(path).and_then(|meta| meta.modified()).ok();
+    let since = changed.and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok());
+    let changed = since.and_then(|d| i64::try_from(d.as_micros()).ok()).map(Time);
+    import.as_of = import.as_of.or(changed);
+    Ok(import)
 }
 
 /// Reads JSON text.

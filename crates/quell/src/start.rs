@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use quell_core::directory::{Directory, Import};
 use quell_core::effect::{Input, Notice};
 use quell_core::id::Digest;
 use quell_core::time::Time;
@@ -37,6 +38,8 @@ pub(crate) struct Ingredients {
     pub(crate) control: SocketAddr,
     pub(crate) merge_delay: Duration,
     pub(crate) holder: String,
+    /// Imported at start when it is not the directory in force.
+    pub(crate) directory: Option<Import>,
 }
 
 /// A running engine.
@@ -74,6 +77,13 @@ pub(crate) async fn start(parts: Ingredients) -> Result<Running, Fault> {
     let configured = parts.brain.configured();
     let keeper = Keeper::open(Box::new(store), config, configured, &parts.holder, clock())
         .map_err(|e| Fault::store(&e))?;
+    let directory = parts.directory.filter(|import| {
+        let known = keeper.engine().map(|engine| engine.directory().head());
+        let mut fresh = Directory::default();
+        fresh.import(clock(), import.clone(), &parts.brain.policy.classes);
+        let new = fresh.head();
+        !known.is_some_and(|known| known.digest == new.digest && known.as_of == new.as_of)
+    });
     let verifier = parts.key.verifier().to_string();
     let origin = parts.key.verifier().name().to_owned();
     let (pages, page_news) = mpsc::unbounded_channel();
@@ -103,6 +113,10 @@ pub(crate) async fn start(parts: Ingredients) -> Result<Running, Fault> {
     let doors = intake::router(origins.clone(), Arc::clone(&shared));
     let intake = listen(parts.intake, doors).await?;
     let control = listen(parts.control, control::router(control)).await?;
+    if let Some(import) = directory {
+        let receipt = handle.input(Input::Directory(import)).await;
+        receipt.map_err(|e| Fault::store(&e))?;
+    }
     Ok(Running {
         handle,
         intake,
@@ -157,12 +171,6 @@ fn maintain(store: &SqliteStore) -> Result<std::sync::mpsc::Sender<()>, Fault> {
 }
 
 impl Running {
-    /// Imports a directory and waits until it is committed.
-    pub(crate) async fn import(&self, import: quell_core::directory::Import) -> Result<(), Fault> {
-        let receipt = self.handle.input(Input::Directory(import)).await;
-        receipt.map(|_| ()).map_err(|e| Fault::store(&e))
-    }
-
     /// How many signals the pollers handed in.
     pub(crate) fn polled(&self) -> usize {
         self.polled.load(Ordering::Relaxed)

@@ -1,6 +1,8 @@
 //! Evidence: lets golang.org/x/mod/sumdb verify what we write (`tests/independent`), and checks
 //! that it refuses what was altered. Never passes in silence where Go is missing: it says so.
 
+#![expect(clippy::disallowed_methods, reason = "the foreign verifier is a program")]
+
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

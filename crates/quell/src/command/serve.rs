@@ -34,6 +34,9 @@ impl Serve {
         let intakes = sources::origins(&place, &brain)?;
         let settings = &place.settings;
         let mode = brain.policy.armed.mode;
+        let directory = settings.paths.directory.as_ref();
+        let directory =
+            directory.map(|file| people::read(&settings.tenant, &place.path(file))).transpose()?;
         let parts = Ingredients {
             tenant: settings.tenant.clone(),
             store: place.path(&settings.paths.store),
@@ -46,6 +49,7 @@ impl Serve {
             control: settings.listen.control,
             merge_delay: Duration::from_millis(settings.evidence.merge_delay_ms),
             holder: format!("pid {}", std::process::id()),
+            directory,
         };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
@@ -53,9 +57,6 @@ impl Serve {
             .map_err(|e| Fault::store(&e))?;
         runtime.block_on(async {
             let mut running = start::start(parts).await?;
-            if let Some(directory) = &settings.paths.directory {
-                running.import(people::read(&settings.tenant, &place.path(directory))?).await?;
-            }
             sources::poll(&place, &running)?;
             sources::page(&place, &running)?;
             let told = serde_json::json!({

@@ -97,10 +97,13 @@ impl Rig {
             control: any,
             merge_delay: Duration::from_secs(1),
             holder: "bench".to_owned(),
+            directory: Some(Import {
+                origin: "bench".to_owned(),
+                as_of: None,
+                identities: (0..people).map(person).collect(),
+            }),
         })
         .await?;
-        let identities = (0..people).map(person).collect();
-        quell.import(Import { origin: "bench".to_owned(), as_of: None, identities }).await?;
         let http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()

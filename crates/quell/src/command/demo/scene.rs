@@ -93,9 +93,9 @@ impl Scene {
             control: any,
             merge_delay: Duration::from_secs(1),
             holder: "demo".to_owned(),
+            directory: Some(directory(&company)?),
         })
         .await?;
-        quell.import(directory(&company)?).await?;
         let secret = provider.token().to_owned();
         let token = SecretRef::new(move || Ok(secret.clone()));
         sources::poll_okta(
