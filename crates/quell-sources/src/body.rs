@@ -17,6 +17,20 @@ pub(crate) struct ListPath {
     pub(crate) members: Vec<String>,
     /// The list's name, which conditions and types see as `_.list`.
     pub(crate) name: String,
+    /// The last member as it stands in a text, quoted.
+    quoted: String,
+}
+
+impl ListPath {
+    pub(crate) fn new(members: Vec<String>, name: &str) -> Self {
+        let quoted = format!("\"{}\"", members.last().map(String::as_str).unwrap_or_default());
+        Self { members, name: name.to_owned(), quoted }
+    }
+
+    /// False when the text surely has no such list; saves the look inside.
+    fn may_be_in(&self, text: &str) -> bool {
+        text.contains(&self.quoted)
+    }
 }
 
 /// One record's bytes.
@@ -41,8 +55,8 @@ impl BodyFault {
     }
 }
 
-/// Cuts `body` into records: one object, an array of objects, or one object a line (NDJSON), each
-/// of which may be an answer that holds its records in lists.
+/// Cuts `body` into records: an array of records, one object, or one object a line (NDJSON). Such
+/// an object may be an answer that holds its records in lists.
 ///
 /// A line that is no JSON becomes a part of its own, which no decoder can read; a body of which not
 /// even the first line is JSON is a fault.
@@ -58,9 +72,8 @@ pub(crate) fn split<'b>(body: &'b [u8], lists: &'b [ListPath]) -> Result<Vec<Par
     let mut parts = Vec::new();
     if text.starts_with('[') {
         let items: Items<'b> = serde_json::from_str(text).map_err(|e| unparsable(&e))?;
-        for item in items.kept()? {
-            unwrap(item.get(), lists, &mut parts)?;
-        }
+        let records = items.kept()?.into_iter();
+        parts.extend(records.map(|item| Part { raw: item.get(), list: None }));
     } else if is_lines(text) {
         for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
             unwrap(line, lists, &mut parts)?;
@@ -134,12 +147,14 @@ fn unwrap<'b>(
     lists: &'b [ListPath],
     parts: &mut Vec<Part<'b>>,
 ) -> Result<(), BodyFault> {
-    let found = if lists.is_empty() || !text.starts_with('{') {
-        Vec::new()
-    } else {
-        let candidates: Vec<(&[String], &str)> =
-            lists.iter().map(|l| (l.members.as_slice(), l.name.as_str())).collect();
-        find_lists(text, &candidates)
+    let candidates: Vec<(&[String], &str)> = lists
+        .iter()
+        .filter(|list| list.may_be_in(text))
+        .map(|list| (list.members.as_slice(), list.name.as_str()))
+        .collect();
+    let found = match candidates.is_empty() || !text.starts_with('{') {
+        true => Vec::new(),
+        false => find_lists(text, &candidates),
     };
     if found.is_empty() {
         parts.push(Part { raw: text, list: None });

@@ -41,7 +41,8 @@ pub struct DecodeContext<'a> {
 pub struct Decoded {
     /// One result for each record, in the order of the body.
     pub records: Vec<DecodedRecord>,
-    /// Why the body as a whole could not be read; there are no records then.
+    /// Why the body as a whole could not be read; there are no records then, and a door answers
+    /// 400 and keeps this one reject.
     pub fault: Option<Reject>,
 }
 
@@ -61,8 +62,8 @@ pub struct DecodedRecord {
 }
 
 impl Pack {
-    /// Decodes a body: one object, an array, or NDJSON, each an event or an answer that holds
-    /// events in the pack's lists.
+    /// Decodes a body: an array of events, or one object or NDJSON, where each object is an event
+    /// or an answer that holds events in the pack's lists.
     ///
     /// Each record stands for itself: neither its neighbours nor their order change its signals.
     pub fn decode(&self, ctx: &DecodeContext<'_>, body: &[u8]) -> Decoded {
@@ -132,6 +133,9 @@ fn reject(ctx: &DecodeContext<'_>, fault: &BodyFault, record: Digest) -> Reject 
 
 /// A stranger's text for people: no control or format characters, bounded.
 fn clean(text: &str) -> String {
+    if text.len() <= DETAIL_CHARS_MAX && text.bytes().all(|b| b.is_ascii_graphic() || b == b' ') {
+        return text.to_owned();
+    }
     let invisible = |c: &char| match *c {
         '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' => true,
         '\u{2060}'..='\u{2069}' | '\u{feff}' => true,

@@ -15,7 +15,7 @@ use quell_rules::SelectionSet;
 
 use crate::body::ListPath;
 use glob::Glob;
-pub(crate) use path::Path;
+pub(crate) use path::{Near, Path};
 pub use read::PackError;
 
 /// What one vendor's records mean: `packs/NAME/pack.yml`, compiled.

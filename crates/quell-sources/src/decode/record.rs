@@ -1,7 +1,7 @@
 //! Sources room: one parsed record with what Quell adds to it under `_`, and how fields are read
 //! off it. Decides nothing about meaning.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use quell_core::id::Digest;
 use quell_core::identity::{Identifier, Scheme};
@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::value;
 use crate::body::BodyFault;
 use crate::limits::{ATTRIBUTE_BYTES_MAX, ENTITY_BYTES_MAX, IDENTIFIER_BYTES_MAX, KEY_BYTES_MAX};
-use crate::pack::{Derive, Field, Group, Pack, Path, Shape, Subject, TypeRule};
+use crate::pack::{Derive, Field, Group, Near, Pack, Path, Shape, Subject, TypeRule};
 
 /// The member under which conditions and paths see what Quell adds.
 const ADDED: &str = "_";
@@ -41,6 +41,8 @@ impl<'p> Record<'p> {
                 anomalies.insert(Anomaly::Dialect);
                 rename(members, renames);
             }
+            // a condition would take a member named `_.x` for the `x` that Quell adds
+            members.retain(|name, _| !name.starts_with("_."));
             let mut added = Map::new();
             if let Some(list) = list {
                 added.insert("list".to_owned(), Value::from(list));
@@ -69,8 +71,8 @@ impl<'p> Record<'p> {
         for (name, derive) in &pack.derived {
             let derived = match derive {
                 Derive::Capture(ways) => ways.iter().find_map(|(path, pattern)| {
-                    let text = path.first(&self.value).and_then(value::text)?;
-                    let found = pattern.captures(&text)?.get(1)?;
+                    let text = path.first(&self.value)?.as_str()?;
+                    let found = pattern.captures(text)?.get(1)?;
                     Some(Value::from(found.as_str()))
                 }),
                 Derive::Same(one, other) => {
@@ -133,6 +135,33 @@ impl<'p> Record<'p> {
         }
     }
 
+    /// The first text of a field.
+    fn first_text<'v, 'f>(
+        &'v self,
+        pack: &Pack,
+        field: &'f Field,
+        near: &mut Near<'v, 'f>,
+    ) -> Option<String> {
+        for path in &field.paths {
+            let mut found = None;
+            path.each_near(&self.value, near, &mut |node| {
+                value::flat(node, &mut |item| {
+                    if found.is_none() {
+                        found = value::text(item).filter(|text| !is_ignored(pack, text));
+                    }
+                });
+            });
+            if let Some(text) = found {
+                return match field.shape {
+                    Shape::Text => Some(text),
+                    Shape::Lower => Some(text.to_lowercase()),
+                    Shape::Host => value::host(&text),
+                };
+            }
+        }
+        None
+    }
+
     /// The entities that the record names; what is no value of its kind or too long is left out and
     /// noted.
     pub(super) fn entities(
@@ -157,19 +186,23 @@ impl<'p> Record<'p> {
         entities
     }
 
-    /// The attribute at a field; what is too long is left out and noted.
-    pub(super) fn attribute(
+    /// The attributes of the record; what is too long is left out and noted.
+    pub(super) fn attributes(
         &self,
         pack: &Pack,
-        field: &Field,
         anomalies: &mut BTreeSet<Anomaly>,
-    ) -> Option<String> {
-        let text = self.texts(pack, field).into_iter().next()?;
-        if text.len() > ATTRIBUTE_BYTES_MAX {
-            anomalies.insert(Anomaly::MissingMember);
-            return None;
+    ) -> BTreeMap<String, String> {
+        let mut attributes = BTreeMap::new();
+        let mut near = Near::default();
+        for (name, field) in &pack.attributes {
+            let Some(text) = self.first_text(pack, field, &mut near) else { continue };
+            if text.len() > ATTRIBUTE_BYTES_MAX {
+                anomalies.insert(Anomaly::MissingMember);
+            } else {
+                attributes.insert(name.clone(), text);
+            }
         }
-        Some(text)
+        attributes
     }
 
     /// The identifiers of everybody whom a subject names, in the order of the record.

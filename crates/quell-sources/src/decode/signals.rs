@@ -61,27 +61,46 @@ pub(super) fn signals(
         if own {
             attributes.insert("self".to_owned(), "true".to_owned());
         }
-        for (ordinal, about) in &people {
-            let id = SignalId::of(ctx.tenant, ctx.source, &key, kind.name(), *ordinal);
-            signals.push(Signal {
-                id,
-                source: ctx.source.to_owned(),
-                kind,
-                usage: statement.usage,
-                confidence: statement.confidence,
-                about: about.clone(),
-                times: statement.times,
-                entities: statement.entities.iter().cloned().collect(),
-                attributes: attributes.clone(),
-                anomalies: anomalies.iter().copied().collect(),
-                provenance: ctx.provenance,
-                record: digest,
-                record_key: key.clone(),
-                withdraws: statement.withdraws,
-            });
-        }
+        let said = Signal {
+            id: SignalId::of(ctx.tenant, ctx.source, &key, kind.name(), 0),
+            source: ctx.source.to_owned(),
+            kind,
+            usage: statement.usage,
+            confidence: statement.confidence,
+            about: Vec::new(),
+            times: statement.times,
+            entities: statement.entities.into_iter().collect(),
+            attributes,
+            anomalies: anomalies.into_iter().collect(),
+            provenance: ctx.provenance,
+            record: digest,
+            record_key: key.clone(),
+            withdraws: statement.withdraws,
+        };
+        say(ctx, said, &people, &mut signals);
     }
     Ok(signals)
+}
+
+/// Says a statement of each person; the last takes it without a copy.
+fn say(
+    ctx: &DecodeContext<'_>,
+    said: Signal,
+    people: &[(u32, Vec<Identifier>)],
+    signals: &mut Vec<Signal>,
+) {
+    let of = |signal: Signal, (ordinal, about): &(u32, Vec<Identifier>)| {
+        let (key, kind) = (signal.record_key.as_str(), signal.kind.name());
+        let id = match ordinal {
+            0 => signal.id,
+            ordinal => SignalId::of(ctx.tenant, ctx.source, key, kind, *ordinal),
+        };
+        Signal { id, about: about.clone(), ..signal }
+    };
+    if let Some((last, others)) = people.split_last() {
+        signals.extend(others.iter().map(|person| of(said.clone(), person)));
+        signals.push(of(said, last));
+    }
 }
 
 fn unlisted() -> BodyFault {
@@ -207,12 +226,7 @@ fn state(
         anomalies.insert(Anomaly::LateVerdict);
     }
     let entities = record.entities(pack, &group.entities, &mut anomalies);
-    let mut attributes = BTreeMap::new();
-    for (name, field) in &pack.attributes {
-        if let Some(value) = record.attribute(pack, field, &mut anomalies) {
-            attributes.insert(name.clone(), value);
-        }
-    }
+    let attributes = record.attributes(pack, &mut anomalies);
     let mut statement = Statement {
         usage: row.usage,
         confidence: row.confidence,

@@ -220,6 +220,7 @@ fn a_stranger_cannot_speak_through_the_detail() {
     assert_eq!(reject.detail.chars().count(), DETAIL_CHARS_MAX);
     let mut record = event("user.session.start");
     record["_"] = json!({"list": "clicksPermitted", "risk_level": "HIGH"});
+    record["_.risk_level"] = json!("HIGH");
     assert_eq!(result(&okta, &ctx(), &record), "sign_in");
 }
 

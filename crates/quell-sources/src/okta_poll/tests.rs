@@ -279,7 +279,7 @@ fn only_an_origin_is_an_organisation() {
     check("http://[::1]:8080", true);
     check("http://example.okta.com", false);
     check("https://example.okta.com/api", false);
-    check("https://user@example.okta.com", false);
+    check("https://user@example.com", false);
     check("https://example.okta.com/?a", false);
     check("https://example.okta.com/#a", false);
     check("ftp://127.0.0.1", false);

@@ -118,7 +118,7 @@ fn lists<'d>(root: &Entries<'d>, problems: &mut Problems<'d>) -> Vec<ListPath> {
         let at = entries.path_to(name);
         let members = path(value, &at, problems).and_then(|path| path.members());
         match members.filter(|members| !members.is_empty()) {
-            Some(members) => lists.push(ListPath { members, name: name.to_owned() }),
+            Some(members) => lists.push(ListPath::new(members, name)),
             None => problems.at(&at, "a list of records is named by members only", "`$.a.b`"),
         }
     }

@@ -15,8 +15,15 @@ pub(crate) enum Path {
     Query(Box<JsonPath>),
 }
 
+/// Where the path before led, without its last member. Only for one and the same record.
+#[derive(Default)]
+pub(crate) struct Near<'v, 'p> {
+    steps: Option<&'p [Step]>,
+    parent: Option<&'v Value>,
+}
+
 /// One step of a plain path.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Step {
     Member(String),
     Every,
@@ -55,6 +62,40 @@ impl Path {
         let mut first = None;
         self.each(value, &mut |node| first = first.or(Some(node)));
         first
+    }
+
+    /// As [`Self::each`], but looks up the members before the last one only where `near` does not
+    /// have them from the path before.
+    pub(crate) fn each_near<'v, 'p>(
+        &'p self,
+        value: &'v Value,
+        near: &mut Near<'v, 'p>,
+        visit: &mut dyn FnMut(&'v Value),
+    ) {
+        let split = match self {
+            Self::Plain(steps) => steps.split_last(),
+            Self::Query(_) => None,
+        };
+        let Some((Step::Member(last), before)) = split.filter(|(_, b)| !b.contains(&Step::Every))
+        else {
+            return self.each(value, visit);
+        };
+        if near.steps != Some(before) {
+            let mut parent = None;
+            walk(before, value, &mut |node| parent = Some(node));
+            *near = Near { steps: Some(before), parent };
+        }
+        if let Some(node) = near.parent.and_then(|parent| parent.get(last.as_str())) {
+            visit(node);
+        }
+    }
+
+    /// An order in which paths with the same members before the last one stand together.
+    pub(crate) fn place(&self) -> Option<&[Step]> {
+        match self {
+            Self::Plain(steps) => Some(steps),
+            Self::Query(_) => None,
+        }
     }
 
     /// The members of a path that has nothing but members.
@@ -117,6 +158,12 @@ mod tests {
         let compiled = Path::parse(path).unwrap();
         let mut mine = Vec::new();
         compiled.each(record, &mut |node| mine.push(node.to_string()));
+        let mut near = Near::default();
+        for _ in 0..2 {
+            let mut again = Vec::new();
+            compiled.each_near(record, &mut near, &mut |node| again.push(node.to_string()));
+            assert_eq!(again, mine, "{path}");
+        }
         assert_eq!(compiled.first(record).map(Value::to_string), mine.first().cloned());
         let query = JsonPath::parse(path).unwrap();
         let theirs: Vec<String> = query.query(record).iter().map(|n| n.to_string()).collect();

@@ -121,6 +121,9 @@ pub(super) fn attributes<'d>(
         }
         attributes.extend(field(value, &at, problems).map(|field| (name.to_owned(), field)));
     }
+    let place =
+        |field: &Field| field.paths.first().and_then(|path| path.place().map(<[_]>::to_vec));
+    attributes.sort_by_cached_key(|(_, field)| place(field));
     if attributes.len() > ATTRIBUTES_MAX {
         let what = format!("over the limit of {ATTRIBUTES_MAX} attributes");
         problems.at(&["attributes"], what, "name what rules match");
