@@ -1,7 +1,6 @@
 //! Rules room: no text and no record makes the crate panic or overflow, and errors stay readable.
 
 #![expect(clippy::disallowed_methods, reason = "the shipped rules are files")]
-
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test by panicking")]
 
 use std::path::Path;

@@ -1,7 +1,6 @@
 //! Rules room: the shipped rules are valid, complete, and match what they say.
 
 #![expect(clippy::disallowed_methods, reason = "the shipped rules are files")]
-
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test by panicking")]
 
 use std::collections::BTreeMap;

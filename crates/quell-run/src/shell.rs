@@ -179,9 +179,7 @@ impl Handle {
     /// Stops the engine after what is queued and waits for it.
     pub async fn stop(&self) {
         self.queue.close();
-        let mut slot = self.thread.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let thread = slot.take();
-        drop(slot);
+        let thread = self.thread.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         if let Some(thread) = thread {
             let joined = tokio::task::spawn_blocking(move || thread.join()).await;
             drop(joined);

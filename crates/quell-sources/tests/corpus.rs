@@ -51,24 +51,24 @@ fn check_complete(items: &[Item], text: &str) {
 
 #[test]
 fn every_okta_record_has_an_expected_result() {
-    let Some(corpus) = unwrap::folder() else { return println!("skipped: corpus absent") };
+    let Some(corpus) = unwrap::folder() else { return println!("skipped: the corpus is absent") };
     check_complete(&unwrap::okta(&corpus), OKTA);
 }
 
 #[test]
 fn every_proofpoint_record_has_an_expected_result() {
-    let Some(corpus) = unwrap::folder() else { return println!("skipped: corpus absent") };
+    let Some(corpus) = unwrap::folder() else { return println!("skipped: the corpus is absent") };
     check_complete(&unwrap::proofpoint(&corpus), PROOFPOINT);
 }
 
 #[test]
 fn okta_records_give_what_is_expected() {
-    let Some(corpus) = unwrap::folder() else { return println!("skipped: corpus absent") };
+    let Some(corpus) = unwrap::folder() else { return println!("skipped: the corpus is absent") };
     check::check("okta", &unwrap::okta(&corpus), OKTA);
 }
 
 #[test]
 fn proofpoint_records_give_what_is_expected() {
-    let Some(corpus) = unwrap::folder() else { return println!("skipped: corpus absent") };
+    let Some(corpus) = unwrap::folder() else { return println!("skipped: the corpus is absent") };
     check::check("proofpoint_tap", &unwrap::proofpoint(&corpus), PROOFPOINT);
 }

@@ -59,7 +59,6 @@ pub(crate) struct Running {
 }
 
 /// The system's clock in microseconds.
-#[expect(clippy::disallowed_methods, reason = "the one clock; everything else takes it as a value")]
 pub(crate) fn clock() -> Clock {
     Arc::new(|| {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);

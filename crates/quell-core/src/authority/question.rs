@@ -1,7 +1,7 @@
 //! One question to authority: a step, the signal that asks for it and what is known. It is data;
 //! only the authority answers it.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::BTreeSet;
 
 use cedar_policy::{Context, Entity, RestrictedExpression as Value};
 use serde::{Deserialize, Serialize};
@@ -124,13 +124,13 @@ impl Question {
         match &self.resource {
             Resource::Identity(id) => {
                 let class = self.class.map_or(UNKNOWN, Class::name);
-                let parents = HashSet::from([uid("Class", class)?]);
+                let parents = [uid("Class", class)?].into();
                 Ok(Entity::new_no_attrs(uid("Identity", id)?, parents))
             }
             Resource::Entity(entity) => {
                 let kind = Value::new_string(entity.kind.name().to_owned());
-                let attributes = HashMap::from([("kind".to_owned(), kind)]);
-                Entity::new(uid("Entity", &self.resource.key())?, attributes, HashSet::new())
+                let attributes = [("kind".to_owned(), kind)].into();
+                Entity::new(uid("Entity", &self.resource.key())?, attributes, [].into())
                     .map_err(|e| format!("the entity cannot be made: {e}"))
             }
         }

@@ -1,7 +1,5 @@
 //! Engine tests: the main path step by step, with a company of two and the shipped policy armed.
 
-#![expect(clippy::disallowed_methods, reason = "the shipped rules are files")]
-
 use super::*;
 use crate::action::Action;
 use crate::directory::Import;

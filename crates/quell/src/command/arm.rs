@@ -38,7 +38,7 @@ impl Arm {
         let path = place.path(&place.settings.paths.policy).join("armed.toml");
         let text = std::fs::read_to_string(&path).map_err(|e| Fault::file(&path, &e))?;
         let new = Armed::arm(&text, &self.source, action)
-            .map_err(|e| Fault::config(e.to_string(), e.remedy.clone()))?;
+            .map_err(|e| Fault::config(e.to_string(), e.remedy))?;
         if new == text {
             return say(&format!("`{}` was armed for `{action}` before", self.source));
         }

@@ -60,7 +60,7 @@ impl Rig {
             for action in Action::ALL {
                 let text = policy.0.get("armed.toml").cloned().unwrap_or_default();
                 let text = Armed::arm(&text, source, *action)
-                    .map_err(|e| Fault::config(e.to_string(), e.remedy.clone()))?;
+                    .map_err(|e| Fault::config(e.to_string(), e.remedy))?;
                 policy.0.insert("armed.toml".to_owned(), text);
             }
         }

@@ -230,7 +230,7 @@ pub(crate) fn armed(company: &Company) -> Result<Brain, Fault> {
     for source in ["okta", "proofpoint_tap"] {
         for action in Action::ALL {
             text = Armed::arm(&text, source, *action)
-                .map_err(|e| Fault::config(e.to_string(), e.remedy.clone()))?;
+                .map_err(|e| Fault::config(e.to_string(), e.remedy))?;
         }
     }
     policy.0.insert("armed.toml".to_owned(), text);
