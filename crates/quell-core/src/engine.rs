@@ -332,7 +332,8 @@ impl Engine {
 
 /// Text for people: control and bidirectional characters out, at most 240 characters.
 pub fn plain(text: &str) -> String {
-    let bidi = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let mark = |c: char| matches!(c, '\u{200e}' | '\u{200f}');
+    let bidi = |c: char| mark(c) || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     text.chars().filter(|c| !c.is_control() && !bidi(*c)).take(240).collect()
 }
 

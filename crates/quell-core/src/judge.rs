@@ -251,21 +251,7 @@ fn ask(
             .map(|(_, q, _)| q.clone())
             .collect();
         let sources = questions.iter().map(|q| q.source.clone()).collect();
-        let (sentence, reason) = match authority.rule(&questions, &classes) {
-            Ruling::Permitted(permit) => {
-                let reason = format!("permitted by {}", permit.policies().join(", "));
-                (Sentence::Permitted(permit), reason)
-            }
-            Ruling::NeedsApproval(pending) => {
-                let reason = format!(
-                    "{} ask for {} approval(s)",
-                    pending.policies.join(", "),
-                    pending.approvals
-                );
-                (Sentence::NeedsApproval(pending), reason)
-            }
-            Ruling::Refused(verdict) => (Sentence::Refused, refusal(&verdict)),
-        };
+        let (sentence, reason) = sentence(authority.rule(&questions, &classes));
         let findings = vec![finding.id];
         return Judgement { sentence, reason, findings, sources, classes, ground };
     }
@@ -276,6 +262,22 @@ fn ask(
         sources: BTreeSet::new(),
         classes,
         ground,
+    }
+}
+
+/// What a ruling means for the step, with its reason.
+fn sentence(ruling: Ruling) -> (Sentence, String) {
+    match ruling {
+        Ruling::Permitted(permit) => {
+            let reason = format!("permitted by {}", permit.policies().join(", "));
+            (Sentence::Permitted(permit), reason)
+        }
+        Ruling::NeedsApproval(pending) => {
+            let policies = pending.policies.join(", ");
+            let reason = format!("{policies} ask for {} approval(s)", pending.approvals);
+            (Sentence::NeedsApproval(pending), reason)
+        }
+        Ruling::Refused(verdict) => (Sentence::Refused, refusal(&verdict)),
     }
 }
 

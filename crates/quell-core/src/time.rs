@@ -183,10 +183,7 @@ fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
 }
 
 fn parse(text: &str) -> Option<Moment> {
-    let bytes = text.as_bytes();
-    if bytes.len() > 40 {
-        return None;
-    }
+    let bytes = text.as_bytes().get(..text.len().min(41))?;
     let number = |from: usize, len: usize| -> Option<i64> {
         let digits = bytes.get(from..from + len)?;
         digits

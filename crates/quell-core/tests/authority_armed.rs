@@ -390,6 +390,7 @@ proptest! {
     fn no_entity_panics(kind in prop::sample::select(EntityKind::ALL), value in "\\PC{0,40}") {
         let protected = Protected::parse(&shipped("protected.toml")).expect("reads");
         let guard = protected.entity(kind, &value);
-        prop_assert_eq!(protected.entity(kind, &value.to_uppercase().to_lowercase()).is_some() || guard.is_none(), true);
+        let folded = value.to_uppercase().to_lowercase();
+        prop_assert!(protected.entity(kind, &folded).is_some() || guard.is_none());
     }
 }

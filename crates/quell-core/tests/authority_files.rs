@@ -498,7 +498,8 @@ fn budgets_by_source() {
         let (head, _) = text.split_once("[[budget]]").expect("has budgets");
         let (_, tail) = text.split_once("[total]").expect("has a total");
         let text = format!(
-            "{head}[[budget]]\naction = \"suspend\"\nmax = 3\nper_minutes = 5\n{source}\n[total]{tail}"
+            "{head}[[budget]]\naction = \"suspend\"\nmax = 3\nper_minutes = 5\n\
+             {source}\n[total]{tail}"
         );
         let limits = Limits::parse(&text).expect("reads");
         let keys = |source: &str| -> Vec<String> {

@@ -1,1 +1,2 @@
-//! Simulation for tests only: simulated clock, disk, providers and faults, with a reference model and an oracle.
+//! Simulation for tests only: simulated clock, disk, providers and faults, with a reference model
+//! and an oracle.

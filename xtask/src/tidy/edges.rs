@@ -53,6 +53,9 @@ const EDGES: &[(&str, &[&str])] = &[
     ("xtask", &[]),
 ];
 
+/// Edges that exist in tests alone: the lab's provider is proved by the target that calls it.
+const TESTED_AGAINST: &[(&str, &str)] = &[("quell-lab", "quell-targets")];
+
 /// The simulation is for tests only: others may name it among their dev-dependencies, nowhere else.
 const SIMULATION: &str = "quell-sim";
 
@@ -69,7 +72,9 @@ pub(super) fn edges(metadata: &Value) -> Vec<Finding> {
         for dependency in array(package, "dependencies") {
             let to = text(dependency, "name");
             let dev = text(dependency, "kind") == "dev";
-            let listed = allowed.contains(&to) || (dev && to == SIMULATION && name != "xtask");
+            let listed = allowed.contains(&to)
+                || (dev && to == SIMULATION && name != "xtask")
+                || (dev && TESTED_AGAINST.contains(&(name, to)));
             if members.contains(&to) && !listed {
                 let kind = if dev { "a dev-dependency" } else { "a dependency" };
                 findings.push(Finding::about(

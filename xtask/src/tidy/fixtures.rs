@@ -9,8 +9,9 @@ use crate::tree::Tree;
 /// A file of the project is read by people; what is larger belongs elsewhere.
 const BYTES_MAX: usize = 256 * 1024;
 
-/// The only domains of invented people (RFC 2606, section 3), and what lies below them.
-const INVENTED: &[&str] = &["example.com", "example.net", "example.org"];
+/// The only domains of invented people, and what lies below them (RFC 2606: kept for
+/// documentation). `example` is a whole top level.
+const INVENTED: &[&str] = &["example.com", "example.net", "example.org", "example"];
 
 /// Folders of one machine. They are put together here, so that this file passes itself.
 const MACHINE: &[&str] = &[

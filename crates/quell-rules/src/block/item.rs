@@ -16,7 +16,8 @@ use crate::vocab::{ENTITY_PREFIX, EntityKind, FIELDS, Field, Use};
 /// The field modifiers that are evaluated.
 ///
 /// Not among them: encodings (`base64`, `wide`, ..), which a signal has no use for; `windash`,
-/// which multiplies its value up to 390,625 times; `expand` and `fieldref`, which let one field's text
+/// which multiplies its value up to 390,625 times; `expand` and `fieldref`, which let one field's
+/// text
 /// choose what another is compared with; and parts of a timestamp, which belong to correlation.
 pub const MODIFIERS: &[&str] = &[
     "contains",

@@ -223,7 +223,11 @@ proptest! {
 
     /// One changed byte is an error, wherever it is; so is every cut.
     #[test]
-    fn notices_every_change(frame in frames(), at in any::<prop::sample::Index>(), by in 1..=255_u8) {
+    fn notices_every_change(
+        frame in frames(),
+        at in any::<prop::sample::Index>(),
+        by in 1..=255_u8,
+    ) {
         let mut bytes = Vec::new();
         frame.encode("default", &mut bytes);
         let at = at.index(bytes.len());
@@ -258,7 +262,10 @@ proptest! {
     }
 
     #[test]
-    fn survives_any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..400), count in any::<u32>()) {
+    fn survives_any_bytes(
+        bytes in proptest::collection::vec(any::<u8>(), 0..400),
+        count in any::<u32>(),
+    ) {
         let _read = read_group(0, count, &bytes);
         let _tombstone = tombstone(count, &bytes, 0);
     }

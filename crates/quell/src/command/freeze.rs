@@ -12,9 +12,8 @@ use crate::fault::Fault;
 
 /// Stop or resume new orders.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Example:\n  quell freeze --minutes 60 --why \"vendor sends garbage\"\n  quell freeze --off"
-)]
+#[command(after_help = "Example:\n  quell freeze --minutes 60 --why \"vendor sends garbage\"\n  \
+                  quell freeze --off")]
 pub(crate) struct FreezeArgs {
     /// Resume.
     #[arg(long)]

@@ -329,7 +329,8 @@ fn okta(out: &mut String, n: u64, who: usize, now: Time, asks: bool) {
     let published = format!("{}Z", text.get(..23).unwrap_or_default());
     let line = format!(
         "{{\"uuid\":\"bench-{n:012}\",\"published\":\"{published}\",\"eventType\":\"{kind}\",\
-         \"version\":\"0\",\"severity\":\"INFO\",\"legacyEventType\":\"core.user_auth.login_success\",\
+         \"version\":\"0\",\"severity\":\"INFO\",\
+         \"legacyEventType\":\"core.user_auth.login_success\",\
          \"displayMessage\":\"User login to Okta\",\"actor\":{{\"id\":\"{id}\",\"type\":\"User\",\
          \"alternateId\":\"p{who}@example.com\",\"displayName\":\"Person {who}\",\
          \"detailEntry\":null}},\"client\":{{\"userAgent\":{{\"rawUserAgent\":\"Mozilla/5.0 \
@@ -337,7 +338,8 @@ fn okta(out: &mut String, n: u64, who: usize, now: Time, asks: bool) {
          Safari/537.36\",\"os\":\"Windows 10\",\"browser\":\"CHROME\"}},\"zone\":\"null\",\
          \"device\":\"Computer\",\"id\":null,\"ipAddress\":\"192.0.2.{octet}\",\
          \"geographicalContext\":{{\"city\":\"Utrecht\",\"state\":\"Utrecht\",\"country\":\
-         \"Netherlands\",\"postalCode\":\"3511\",\"geolocation\":{{\"lat\":52.09,\"lon\":5.12}}}}}},\
+         \"Netherlands\",\"postalCode\":\"3511\",\
+         \"geolocation\":{{\"lat\":52.09,\"lon\":5.12}}}}}},\
          \"device\":null,\"authenticationContext\":{{\"authenticationProvider\":null,\
          \"credentialProvider\":null,\"credentialType\":null,\"issuer\":null,\"interface\":null,\
          \"authenticationStep\":0,\"externalSessionId\":\"102bench{n:012}\",\"rootSessionId\":\
@@ -349,7 +351,8 @@ fn okta(out: &mut String, n: u64, who: usize, now: Time, asks: bool) {
          \"threatSuspected\":\"false\",\"url\":\"/idp/idx/identify?\"}}}},\"securityContext\":\
          {{\"asNumber\":64496,\"asOrg\":\"example\",\"isp\":\"example\",\"domain\":\
          \"example.com\",\"isProxy\":false}},\"request\":{{\"ipChain\":[{{\"ip\":\
-         \"192.0.2.{octet}\",\"geographicalContext\":null,\"version\":\"V4\",\"source\":null}}]}}}}",
+         \"192.0.2.{octet}\",\"geographicalContext\":null,\
+         \"version\":\"V4\",\"source\":null}}]}}}}",
         octet = who % 250 + 1,
     );
     out.push_str(&line);
