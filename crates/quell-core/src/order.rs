@@ -423,6 +423,10 @@ pub struct Order {
     pub control: Option<bool>,
     /// How often each verb was sent: probe, execute, read-back, undo, read-back of the undo.
     pub attempts: [u32; 5],
+    /// Up to which attempt each verb was answered, or its answer given up as lost: such an attempt
+    /// is never sent, nor its answer taken, a second time.
+    #[serde(default)]
+    pub answered: [u32; 5],
     /// When the first effecting request began to leave.
     pub sent_at: Option<Time>,
     /// When the target acknowledged.
@@ -475,6 +479,7 @@ impl Order {
             snapshot: None,
             control: None,
             attempts: [0; 5],
+            answered: [0; 5],
             sent_at: None,
             acknowledged_at: None,
             effective_at: None,

@@ -50,6 +50,12 @@ pub fn first(capability: Capability) -> Verb {
     if capability.reads_back { Verb::Probe } else { Verb::Execute }
 }
 
+/// True when this attempt of the verb is the newest and nothing was heard of it yet.
+pub fn is_open(order: &Order, verb: Verb, attempt: u32) -> bool {
+    let answered = order.answered.get(slot(verb)).copied().unwrap_or_default();
+    attempt == attempts(order, verb) && attempt > answered
+}
+
 /// The call as the outbox keeps it; none for entities, which no target acts on.
 pub fn call(order: &Order, verb: Verb, due: Time) -> Option<Call> {
     let On::Account(account) = &order.on else { return None };

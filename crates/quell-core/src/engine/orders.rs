@@ -432,8 +432,9 @@ impl Engine {
             self.scratch.effects.push(Effect::Done(call));
             return;
         };
-        let last = progress::attempts(order, call.verb);
-        let fits = progress::expects(order.state, call.verb) && call.attempt == last;
+        // After a crash the outbox may still offer an attempt whose answer was given up as lost.
+        let fits = progress::expects(order.state, call.verb)
+            && progress::is_open(order, call.verb, call.attempt);
         if !fits || order.claimed.is_some() {
             self.scratch.effects.push(Effect::Done(call));
             return;
@@ -467,14 +468,17 @@ impl Engine {
         let call = CallId { order: outcome.order, verb: outcome.verb, attempt: outcome.attempt };
         self.scratch.effects.push(Effect::Done(call));
         let Some(order) = self.orders.get_mut(&outcome.order) else { return };
-        let last = progress::attempts(order, outcome.verb);
-        if outcome.attempt != last || !progress::expects(order.state, outcome.verb) {
+        let open = progress::is_open(order, outcome.verb, outcome.attempt);
+        if !open || !progress::expects(order.state, outcome.verb) {
             let refs = vec![outcome.order.to_string(), order.case.to_string()];
             self.record("outcome_unexpected", json!(outcome), refs);
             return;
         }
         if order.claimed == Some((outcome.verb, outcome.attempt)) {
             order.claimed = None;
+        }
+        if let Some(answered) = order.answered.get_mut(progress::slot(outcome.verb)) {
+            *answered = outcome.attempt;
         }
         self.scratch.orders.insert(outcome.order);
         self.learn(outcome);
