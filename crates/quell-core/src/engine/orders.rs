@@ -460,6 +460,9 @@ impl Engine {
         }
         if let Some(order) = self.orders.get_mut(&call.order) {
             order.claimed = Some((call.verb, call.attempt));
+            if call.verb == Verb::Execute {
+                order.claimed_at = Some(self.at);
+            }
             self.scratch.orders.insert(call.order);
         }
     }
