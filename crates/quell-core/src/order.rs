@@ -183,9 +183,9 @@ pub struct Call {
     pub account: Account,
     /// From the probe, for the undo and the positive control.
     pub snapshot: Option<String>,
-    /// When the effecting call was acknowledged; a read-back looks for what is newer.
+    /// When the newest effecting call was acknowledged; a read-back looks for what is newer.
     pub acknowledged_at: Option<Time>,
-    /// When the effecting call began to leave.
+    /// When the newest effecting call was claimed, or began to leave: not later than it left.
     pub sent_at: Option<Time>,
 }
 
@@ -246,6 +246,9 @@ pub struct Order {
     /// The effecting call that dispatch claimed and whose answer is not known yet.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub claimed: Option<(Verb, u32)>,
+    /// When the newest effecting call was claimed: it left after this, if it left.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub claimed_at: Option<Time>,
     /// An undo waits until this order is final: sessions end once more before a block is lifted.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub undo_after: Option<OrderId>,
@@ -302,6 +305,7 @@ impl Order {
             policy: String::new(),
             pending: None,
             claimed: None,
+            claimed_at: None,
             undo_after: None,
             escalations: 0,
             awaits: None,

@@ -61,8 +61,8 @@ pub fn call(order: &Order, verb: Verb, due: Time) -> Option<Call> {
         action: order.action,
         account: account.clone(),
         snapshot: order.snapshot.clone(),
-        acknowledged_at: order.acknowledged_at,
-        sent_at: order.sent_at,
+        acknowledged_at: order.acknowledged_at.filter(|t| Some(*t) >= order.claimed_at),
+        sent_at: order.claimed_at.or(order.sent_at),
     })
 }
 
@@ -186,7 +186,9 @@ impl Step<'_> {
 
     fn after_read_back(&self, answer: &Answer) -> Next {
         let looks = attempts(self.order, Verb::ReadBack);
-        let sent = self.order.acknowledged_at.or(self.order.sent_at).unwrap_or(self.at);
+        // of the newest call: the lag that the vendor states begins anew with each
+        let Order { acknowledged_at, sent_at, claimed_at, .. } = self.order;
+        let sent = acknowledged_at.or(*sent_at).max(*claimed_at).unwrap_or(self.at);
         let patience =
             self.capability.effective_after + self.capability.read_back_lag + self.capability.quiet;
         let in_time = self.at.since(sent) < patience && looks < LOOKS_MAX;

@@ -67,7 +67,13 @@ impl Engine {
             }
             self.advance(call.order, Event::Claim, "dispatch takes it", &Value::Null);
         }
-        self.change(call.order, |order| order.claimed = Some((call.verb, call.attempt)));
+        let at = self.at;
+        self.change(call.order, |order| {
+            order.claimed = Some((call.verb, call.attempt));
+            if call.verb == Verb::Execute {
+                order.claimed_at = Some(at);
+            }
+        });
     }
 
     /// A freeze stops a call: an order that never left is held, one that may have left keeps its
