@@ -5,4 +5,5 @@
 #![expect(clippy::panic, reason = "a helper of a test fails the test by panicking")]
 
 mod common;
+mod intake;
 mod oidc;
