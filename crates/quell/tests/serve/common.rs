@@ -257,7 +257,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
 }
 
-fn quell() -> &'static str {
+pub(crate) fn quell() -> &'static str {
     env!("CARGO_BIN_EXE_quell")
 }
 
