@@ -67,7 +67,10 @@ impl Rules {
         let mut errors: Vec<Unusable> = set
             .unknown_values("kind", &kinds)
             .into_iter()
-            .map(|e| Unusable { file: String::new(), line: 0, what: e.to_string() })
+            .map(|e| {
+                let what = format!("{}: {}", e.fault(), e.help());
+                Unusable { file: e.file().to_owned(), line: e.line(), what }
+            })
             .collect();
         let mut rules = Vec::new();
         let mut referencing = Vec::new();

@@ -98,7 +98,10 @@ impl Brain {
         let (set, errors) = RuleSet::parse(&texts);
         let mut errors = errors;
         if !sources.is_empty() {
-            errors.extend(set.unknown_values("source", sources));
+            // Shipped rules name sources by their packs, whether or not these are configured.
+            let packs = packs.iter().map(|(name, _)| name.as_str());
+            let known: Vec<&str> = sources.iter().copied().chain(packs).chain(["quell"]).collect();
+            errors.extend(set.unknown_values("source", &known));
         }
         for error in &errors {
             problems.push(Problem {

@@ -264,6 +264,7 @@ pub(crate) struct Place {
     pub(crate) folder: PathBuf,
     /// What stands in it.
     pub(crate) settings: Settings,
+    text: String,
 }
 
 impl Place {
@@ -280,7 +281,15 @@ impl Place {
         let settings = parse(&file, &text)?;
         let folder = file.parent().map(Path::to_path_buf).unwrap_or_default();
         let folder = if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder };
-        Ok(Self { folder, settings })
+        Ok(Self { folder, settings, text })
+    }
+
+    /// The line on which a word first stands in quotes, from 1.
+    pub(crate) fn line_with(&self, word: &str) -> Option<u32> {
+        let quoted = format!("\"{word}\"");
+        let holds = |line: &str| !line.trim_start().starts_with('#') && line.contains(&quoted);
+        let at = self.text.lines().position(holds)?;
+        u32::try_from(at + 1).ok()
     }
 
     /// True when the current folder or `--config` holds a configuration.

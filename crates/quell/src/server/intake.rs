@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use axum::Json;
 use axum::Router;
 use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -115,10 +116,22 @@ async fn take(
     State(doors): State<Wired>,
     Path(name): Path<String>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Response {
     let shared = Arc::clone(&doors.shared);
     let now = (shared.clock)();
+    let body = match body {
+        Ok(body) => body,
+        Err(unread) => {
+            shared.refused.fetch_add(1, Ordering::Relaxed);
+            return match unread.status() {
+                StatusCode::PAYLOAD_TOO_LARGE => {
+                    refuse(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large")
+                }
+                status => refuse(status, "the body did not arrive whole"),
+            };
+        }
+    };
     let origin = doors.origins.get(&name).cloned();
     let Some((origin, door)) =
         origin.as_ref().and_then(|o| o.doors.choose(&headers).map(|door| (o, door)))
