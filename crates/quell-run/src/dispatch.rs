@@ -41,12 +41,12 @@ impl Dispatch {
         }
     }
 
-    /// Drops calls that are over or no longer wanted.
+    /// Drops waiting calls that are over or no longer wanted. A running one keeps its account
+    /// until [`Dispatch::finished`]: its request may still be out.
     pub fn remove(&mut self, dones: &[CallId]) {
         for done in dones {
             let key = self.waiting.keys().find(|(_, id)| id == done).copied();
             key.and_then(|key| self.waiting.remove(&key));
-            self.finished(*done);
         }
     }
 

@@ -2,7 +2,7 @@
 //! stepped and committed in one transaction; nothing leaves before. Knows no clock, thread or
 //! socket, so that the simulation drives it as the binary does.
 
-use quell_core::effect::{CallId, Configured, Effect, Input, Notice, WatchEntry};
+use quell_core::effect::{CallId, Configured, Effect, Input, Intake, Notice, WatchEntry};
 use quell_core::engine::{BadState, Config, Engine};
 use quell_core::id::Digest;
 use quell_core::order::Call;
@@ -185,6 +185,10 @@ impl Keeper {
             if let Input::Signals(intake) = replay::decode(frame.kind, body)? {
                 engine.fold(frame.at, &intake);
             }
+        }
+        // Time goes on from the last frame of any kind, whatever the clock says by now.
+        if let Some(last) = views.head(tenant)?.last_at {
+            engine.fold(last, &Intake::default());
         }
         self.engine = Some(engine);
         self.restarted = false;
