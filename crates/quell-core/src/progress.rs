@@ -23,6 +23,8 @@ pub const REPEATS_MAX: u32 = 3;
 pub const TRIES_MAX: u32 = 60;
 /// How often a read-back is tried before nothing can be proved.
 pub const LOOKS_MAX: u32 = 40;
+/// How long one look may take, in microseconds.
+const LOOK_TIME_MAX: i64 = 30 * SECOND;
 
 /// The pause before the n-th attempt: 1 s doubling to 5 min.
 fn pause(attempt: u32) -> i64 {
@@ -191,7 +193,10 @@ impl Step<'_> {
         let sent = acknowledged_at.or(*sent_at).max(*claimed_at).unwrap_or(self.at);
         let patience =
             self.capability.effective_after + self.capability.read_back_lag + self.capability.quiet;
-        let in_time = self.at.since(sent) < patience && looks < LOOKS_MAX;
+        let spent = self.at.since(sent);
+        let in_time = spent < patience && looks < LOOKS_MAX;
+        // A look that began within the quiet and was answered after it tells nothing yet.
+        let began_in_time = spent < patience + LOOK_TIME_MAX && looks < LOOKS_MAX;
         match answer {
             Answer::Seen { done: true, conclusive: true } if self.order.control == Some(true) => {
                 done(Event::Verify, "the read-back agrees, and it saw the state before")
@@ -200,8 +205,9 @@ impl Step<'_> {
                 Event::CannotProve,
                 "the read-back agrees, but the same probe did not see it alive before",
             ),
-            Answer::Seen { .. } if in_time => {
-                let pause = (self.capability.read_back_lag / 8).clamp(SECOND / 20, 10 * SECOND);
+            Answer::Seen { conclusive, .. } if in_time || (!conclusive && began_in_time) => {
+                // the looks must outlast lag and quiet together
+                let pause = (patience / 8).clamp(SECOND / 20, 10 * SECOND);
                 let due = self.at.plus(pause);
                 self.go(None, Verb::ReadBack, due, "not seen yet; within the stated lag")
             }

@@ -63,7 +63,7 @@ async fn init_writes_a_folder_in_shadow_mode_that_checks() {
 #[tokio::test]
 async fn check_names_file_line_and_remedy() {
     let rule = "rules/breached_credential_used.yml";
-    let wrong = |file: &'static str, from: &'static str, to: &'static str, want: Expect| async move {
+    let wrong = async |file: &str, from: &str, to: &str, want: Expect| {
         let folder = Folder::init().await;
         folder.edit(file, from, to);
         let told = folder.quell(&["check"]).await.bad(3);

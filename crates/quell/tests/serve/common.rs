@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use quell_core::time::Time;
+use quell_store::frame::Content;
+use quell_store::{SqliteViews, Views as _};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -239,9 +241,12 @@ impl Folder {
             stored.extend_from_slice(&bytes);
             places.push((path.display().to_string(), bytes));
         }
+        let journal = self.journal();
+        places.push(("journal".to_owned(), journal.clone()));
         let holds = |bytes: &[u8], text: &str| {
             bytes.windows(text.len()).any(|window| window == text.as_bytes())
         };
+        assert!(holds(&journal, "user.session.start"), "the journal shows no record");
         assert!(holds(&stored, present), "the store does not show `{present}`");
         assert!(holds(&places.first().unwrap().1, present), "no answer shows `{present}`");
         for (place, bytes) in &places {
@@ -249,6 +254,24 @@ impl Folder {
                 assert!(!holds(bytes, secret), "the secret of `{name}` stands in {place}");
             }
         }
+    }
+}
+
+impl Folder {
+    /// The bodies of all frames of the journal, unpacked.
+    fn journal(&self) -> Vec<u8> {
+        let views = SqliteViews::open(&self.dir().join("store")).unwrap();
+        let (mut bytes, mut seq) = (Vec::new(), 0);
+        while let Some(group) = views.group("default", seq).unwrap() {
+            seq = group.last().unwrap().seq + 1;
+            for frame in group {
+                match frame.content {
+                    Content::Kept(body) => bytes.extend_from_slice(&body),
+                    Content::Erased { .. } => panic!("nothing was erased"),
+                }
+            }
+        }
+        bytes
     }
 }
 
