@@ -498,6 +498,10 @@ impl Engine {
     fn learn(&mut self, outcome: &Outcome) {
         let at = self.at;
         let Some(order) = self.orders.get_mut(&outcome.order) else { return };
+        order.faults = match outcome.answer {
+            Answer::Fault { .. } => order.faults.saturating_add(1),
+            _ => 0,
+        };
         match (outcome.verb, &outcome.answer) {
             (Verb::Probe, Answer::Before { alive, snapshot, .. }) => {
                 order.control = Some(*alive);
