@@ -73,9 +73,16 @@ pub fn call(order: &Order, verb: Verb, due: Time) -> Option<Call> {
 }
 
 /// What follows from the answer to a call of the order. `order.attempts` and `order.faults`
-/// already count it.
-pub fn next(order: &Order, capability: Capability, verb: Verb, answer: &Answer, at: Time) -> Next {
-    let step = Step { order, capability, at };
+/// already count it. `asked` is when the call began to leave: an answer speaks of then.
+pub fn next(
+    order: &Order,
+    capability: Capability,
+    verb: Verb,
+    answer: &Answer,
+    asked: Time,
+    at: Time,
+) -> Next {
+    let step = Step { order, capability, asked, at };
     match verb {
         Verb::Probe => step.after_probe(answer),
         Verb::Execute => step.after_execute(answer),
@@ -88,6 +95,7 @@ pub fn next(order: &Order, capability: Capability, verb: Verb, answer: &Answer, 
 struct Step<'a> {
     order: &'a Order,
     capability: Capability,
+    asked: Time,
     at: Time,
 }
 
@@ -196,10 +204,10 @@ impl Step<'_> {
         let looks = attempts(self.order, Verb::ReadBack);
         // of the newest call: the lag that the vendor states begins anew with each
         let Order { acknowledged_at, sent_at, claimed_at, .. } = self.order;
-        let sent = acknowledged_at.or(*sent_at).max(*claimed_at).unwrap_or(self.at);
+        let sent = acknowledged_at.or(*sent_at).max(*claimed_at).unwrap_or(self.asked);
         let patience =
             self.capability.effective_after + self.capability.read_back_lag + self.capability.quiet;
-        let in_time = self.at.since(sent) < patience && looks < LOOKS_MAX;
+        let in_time = self.asked.since(sent) < patience && looks < LOOKS_MAX;
         match answer {
             Answer::Seen { done: true, conclusive: true } if self.order.control == Some(true) => {
                 done(Event::Verify, "the read-back agrees, and it saw the state before")
@@ -326,7 +334,7 @@ mod tests {
     use crate::identity::Account;
 
     #[test]
-    fn only_faults_in_a_row_make_the_pause_longer() {
+    fn looks_go_on_until_the_lag_is_over_and_pause_longer_after_faults_alone() {
         let account = Account { provider: "okta".to_owned(), id: "00u1".to_owned(), login: None };
         let (action, on) = (Action::EndSessions, On::Account(account));
         let at = Time(1_000 * SECOND);
@@ -345,9 +353,16 @@ mod tests {
         let unheard = Answer::Fault { fault: Fault::Transient, retry_at: None };
         for (faults, seconds) in [(1, 2), (2, 4), (5, 32), (9, 300), (39, 300)] {
             order.faults = faults;
-            let next = next(&order, capability, Verb::ReadBack, &unheard, at);
-            let due = next.call.map(|(verb, due)| (verb, due.since(at) / SECOND));
+            let heard = next(&order, capability, Verb::ReadBack, &unheard, at, at);
+            let due = heard.call.map(|(verb, due)| (verb, due.since(at) / SECOND));
             assert_eq!(due, Some((Verb::ReadBack, seconds)), "after {faults}");
         }
+        // a look of before the end of the lag, answered after it, is no last word
+        let unclear = Answer::Seen { done: false, conclusive: false };
+        let late = at.plus(120 * SECOND);
+        let early = next(&order, capability, Verb::ReadBack, &unclear, late.plus(-1), late);
+        assert_eq!(early.call.map(|(verb, _)| verb), Some(Verb::ReadBack));
+        let last = next(&order, capability, Verb::ReadBack, &unclear, late, late);
+        assert_eq!(last.call.map(|(verb, _)| verb), Some(Verb::Execute));
     }
 }

@@ -487,7 +487,9 @@ impl Engine {
         self.learn(outcome);
         let Some(order) = self.orders.get(&outcome.order) else { return };
         let Some(capability) = self.capability(order.action, &order.on) else { return };
-        let mut step = progress::next(order, capability, outcome.verb, &outcome.answer, self.at);
+        let asked = outcome.sent_at.unwrap_or(self.at);
+        let mut step =
+            progress::next(order, capability, outcome.verb, &outcome.answer, asked, self.at);
         if step.event == Some(Event::Retry) && order.state == State::Permitted {
             step.event = None;
         }
