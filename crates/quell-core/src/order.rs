@@ -246,6 +246,9 @@ pub struct Order {
     /// The effecting call that dispatch claimed and whose answer is not known yet.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub claimed: Option<(Verb, u32)>,
+    /// How many calls in a row failed or told nothing: the pause before the next grows with it.
+    #[serde(default)]
+    pub faults: u32,
     /// When the newest effecting call was claimed: it left after this, if it left.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub claimed_at: Option<Time>,
@@ -305,6 +308,7 @@ impl Order {
             policy: String::new(),
             pending: None,
             claimed: None,
+            faults: 0,
             claimed_at: None,
             undo_after: None,
             escalations: 0,

@@ -23,12 +23,10 @@ pub const REPEATS_MAX: u32 = 3;
 pub const TRIES_MAX: u32 = 60;
 /// How often a read-back is tried before nothing can be proved.
 pub const LOOKS_MAX: u32 = 40;
-/// How long one look may take, in microseconds.
-const LOOK_TIME_MAX: i64 = 30 * SECOND;
 
-/// The pause before the n-th attempt: 1 s doubling to 5 min.
-fn pause(attempt: u32) -> i64 {
-    SECOND.saturating_mul(1_i64 << attempt.clamp(0, 9)).min(5 * MINUTE)
+/// The pause after the n-th fault in a row, or look at an undo: 2 s doubling to 5 min.
+fn pause(faults: u32) -> i64 {
+    SECOND.saturating_mul(1_i64 << faults.clamp(0, 9)).min(5 * MINUTE)
 }
 
 /// The place of a verb in [`Order::attempts`].
@@ -68,9 +66,17 @@ pub fn call(order: &Order, verb: Verb, due: Time) -> Option<Call> {
     })
 }
 
-/// What follows from the answer to a call of the order. `order.attempts` already counts it.
-pub fn next(order: &Order, capability: Capability, verb: Verb, answer: &Answer, at: Time) -> Next {
-    let step = Step { order, capability, at };
+/// What follows from the answer to a call of the order. `order.attempts` and `order.faults`
+/// already count it. `asked` is when the call began to leave: an answer speaks of then.
+pub fn next(
+    order: &Order,
+    capability: Capability,
+    verb: Verb,
+    answer: &Answer,
+    asked: Time,
+    at: Time,
+) -> Next {
+    let step = Step { order, capability, asked, at };
     match verb {
         Verb::Probe => step.after_probe(answer),
         Verb::Execute => step.after_execute(answer),
@@ -83,6 +89,7 @@ pub fn next(order: &Order, capability: Capability, verb: Verb, answer: &Answer, 
 struct Step<'a> {
     order: &'a Order,
     capability: Capability,
+    asked: Time,
     at: Time,
 }
 
@@ -95,8 +102,9 @@ fn alarm(event: Event, reason: String) -> Next {
 }
 
 impl Step<'_> {
-    fn later(&self, verb: Verb, retry_at: Option<Time>) -> Time {
-        let pause = self.at.plus(pause(attempts(self.order, verb)));
+    /// Only faults in a row make the pause longer, not looks that were answered.
+    fn later(&self, retry_at: Option<Time>) -> Time {
+        let pause = self.at.plus(pause(self.order.faults));
         retry_at.map_or(pause, |t| t.max(self.at.plus(SECOND)))
     }
 
@@ -123,7 +131,7 @@ impl Step<'_> {
             Answer::Fault { retry_at, fault }
                 if tries < 3 && matches!(fault, Fault::Throttled | Fault::Transient) =>
             {
-                let due = self.later(Verb::Probe, *retry_at);
+                let due = self.later(*retry_at);
                 self.go(None, Verb::Probe, due, "the target could not be asked; again later")
             }
             // Acting matters more than proving: without the control nothing is called verified.
@@ -141,7 +149,7 @@ impl Step<'_> {
                 if attempts(self.order, Verb::Execute) >= TRIES_MAX {
                     return alarm(Event::Fail, format!("not accepted in {TRIES_MAX} attempts"));
                 }
-                let due = self.later(Verb::Execute, *retry_at);
+                let due = self.later(*retry_at);
                 self.go(Some(Event::Retry), Verb::Execute, due, "it did not happen; again later")
             }
             Answer::Fault { fault: Fault::Indeterminate, .. }
@@ -176,7 +184,7 @@ impl Step<'_> {
         }
         match self.capability.repeat {
             Repeat::Safe if attempts(self.order, Verb::Execute) < TRIES_MAX => {
-                let due = self.later(Verb::Execute, None);
+                let due = self.later(None);
                 self.go(lost, Verb::Execute, due, "no proof either way; the call is safe to repeat")
             }
             _ => alarm(
@@ -190,13 +198,10 @@ impl Step<'_> {
         let looks = attempts(self.order, Verb::ReadBack);
         // of the newest call: the lag that the vendor states begins anew with each
         let Order { acknowledged_at, sent_at, claimed_at, .. } = self.order;
-        let sent = acknowledged_at.or(*sent_at).max(*claimed_at).unwrap_or(self.at);
+        let sent = acknowledged_at.or(*sent_at).max(*claimed_at).unwrap_or(self.asked);
         let patience =
             self.capability.effective_after + self.capability.read_back_lag + self.capability.quiet;
-        let spent = self.at.since(sent);
-        let in_time = spent < patience && looks < LOOKS_MAX;
-        // A look that began within the quiet and was answered after it tells nothing yet.
-        let began_in_time = spent < patience + LOOK_TIME_MAX && looks < LOOKS_MAX;
+        let in_time = self.asked.since(sent) < patience && looks < LOOKS_MAX;
         match answer {
             Answer::Seen { done: true, conclusive: true } if self.order.control == Some(true) => {
                 done(Event::Verify, "the read-back agrees, and it saw the state before")
@@ -205,7 +210,7 @@ impl Step<'_> {
                 Event::CannotProve,
                 "the read-back agrees, but the same probe did not see it alive before",
             ),
-            Answer::Seen { conclusive, .. } if in_time || (!conclusive && began_in_time) => {
+            Answer::Seen { .. } if in_time => {
                 // the looks must outlast lag and quiet together
                 let pause = (patience / 8).clamp(SECOND / 20, 10 * SECOND);
                 let due = self.at.plus(pause);
@@ -216,11 +221,11 @@ impl Step<'_> {
             Answer::Fault { fault: Fault::Throttled | Fault::Transient, retry_at }
                 if looks < LOOKS_MAX =>
             {
-                let due = self.later(Verb::ReadBack, *retry_at);
+                let due = self.later(*retry_at);
                 self.go(None, Verb::ReadBack, due, "the target could not be asked; again later")
             }
             Answer::Fault { fault: Fault::Indeterminate, .. } if looks < LOOKS_MAX => {
-                let due = self.later(Verb::ReadBack, None);
+                let due = self.later(None);
                 self.go(None, Verb::ReadBack, due, "no answer to the read-back; again later")
             }
             _ => self.cannot_tell(),
@@ -262,7 +267,7 @@ impl Step<'_> {
             Answer::Fault { fault: Fault::Throttled | Fault::Transient, retry_at }
                 if tries < TRIES_MAX =>
             {
-                let due = self.later(Verb::Undo, *retry_at);
+                let due = self.later(*retry_at);
                 self.go(None, Verb::Undo, due, "the inverse did not happen; again later")
             }
             Answer::Fault { fault: Fault::Indeterminate, .. } if self.capability.reads_back => {
@@ -285,7 +290,7 @@ impl Step<'_> {
                 self.go(None, Verb::Undo, self.at, "the read-back found no change: sent again")
             }
             _ if looks < LOOKS_MAX => {
-                let due = self.later(Verb::ReadBackUndo, None);
+                let due = self.at.plus(pause(looks));
                 self.go(None, Verb::ReadBackUndo, due, "not seen yet; again later")
             }
             _ => alarm(Event::UndoFail, "the inverse cannot be proved".to_owned()),
@@ -313,5 +318,46 @@ pub fn expects(state: State, verb: Verb) -> bool {
             matches!(state, S::Dispatched | S::Acknowledged | S::Effective | S::Unknown)
         }
         Verb::Undo | Verb::ReadBackUndo => matches!(state, S::Undoing),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::action::Action;
+    use crate::id::{CaseId, OrderId};
+    use crate::identity::Account;
+
+    #[test]
+    fn looks_go_on_until_the_lag_is_over_and_pause_longer_after_faults_alone() {
+        let account = Account { provider: "okta".to_owned(), id: "00u1".to_owned(), login: None };
+        let (action, on) = (Action::EndSessions, On::Account(account));
+        let at = Time(1_000 * SECOND);
+        let mut order = Order::planned(OrderId([0; 16]), CaseId([0; 16]), action, on, at);
+        order.attempts = [1, 1, 12, 0, 0];
+        order.sent_at = Some(at);
+        let capability = Capability {
+            action,
+            repeat: Repeat::Safe,
+            reads_back: true,
+            effective_after: 0,
+            read_back_lag: 120 * SECOND,
+            quiet: 0,
+            undoes: false,
+        };
+        let unheard = Answer::Fault { fault: Fault::Transient, retry_at: None };
+        for (faults, seconds) in [(1, 2), (2, 4), (5, 32), (9, 300), (39, 300)] {
+            order.faults = faults;
+            let heard = next(&order, capability, Verb::ReadBack, &unheard, at, at);
+            let due = heard.call.map(|(verb, due)| (verb, due.since(at) / SECOND));
+            assert_eq!(due, Some((Verb::ReadBack, seconds)), "after {faults}");
+        }
+        // a look of before the end of the lag, answered after it, is no last word
+        let unclear = Answer::Seen { done: false, conclusive: false };
+        let late = at.plus(120 * SECOND);
+        let early = next(&order, capability, Verb::ReadBack, &unclear, late.plus(-1), late);
+        assert_eq!(early.call.map(|(verb, _)| verb), Some(Verb::ReadBack));
+        let last = next(&order, capability, Verb::ReadBack, &unclear, late, late);
+        assert_eq!(last.call.map(|(verb, _)| verb), Some(Verb::Execute));
     }
 }

@@ -39,7 +39,7 @@ fn look(quiet: i64, lag: i64, latency: i64, goes: bool) -> (Option<Event>, u32) 
         let answer = Answer::Seen { done: over, conclusive: over };
         *order.attempts.get_mut(progress::slot(Verb::ReadBack)).unwrap() = looks;
         let answered: Time = due.plus(latency);
-        let next = progress::next(&order, capability, Verb::ReadBack, &answer, answered);
+        let next = progress::next(&order, capability, Verb::ReadBack, &answer, due, answered);
         match next.call {
             Some((verb, at)) => {
                 assert_eq!(verb, Verb::ReadBack);

@@ -251,10 +251,13 @@ impl Keeper {
                 Input::Answer(reply) => engine.unfit(reply),
                 _ => None,
             };
+            // Of two claims of one call only the first is granted.
+            let claimed = matches!(&input, Input::Claim(call) if engine.may_send(*call));
             commit.frames.push(Frame { kind, at, pack_digest: pack, rules_digest: rules, body });
             commit.effects.cursors.extend(cursor);
             take(engine.step(at, &input), at, &mut commit.effects, &mut outputs)?;
-            let may_send = matches!(&input, Input::Claim(call) if engine.may_send(*call));
+            let granted = matches!(&input, Input::Claim(call) if engine.may_send(*call));
+            let may_send = granted && !claimed;
             outputs.receipts.push(Receipt { at, seq: 0, may_send, refused });
         }
         outputs.wake_at = engine.wake_at();

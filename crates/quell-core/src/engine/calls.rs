@@ -124,7 +124,9 @@ impl Engine {
             self.orphaned(outcome);
             return;
         };
-        let mut step = progress::next(order, capability, outcome.verb, &outcome.answer, self.at);
+        let asked = outcome.sent_at.unwrap_or(self.at);
+        let mut step =
+            progress::next(order, capability, outcome.verb, &outcome.answer, asked, self.at);
         if step.event == Some(Event::Retry) && order.state == State::Permitted {
             step.event = None;
         }
@@ -145,6 +147,10 @@ impl Engine {
     /// Keeps what a call told about the order.
     fn learn(&mut self, outcome: &Outcome) {
         let at = self.at;
+        let failed = matches!(outcome.answer, Answer::Fault { .. });
+        self.change(outcome.order, |order| {
+            order.faults = if failed { order.faults.saturating_add(1) } else { 0 };
+        });
         self.change(outcome.order, |order| match (outcome.verb, &outcome.answer) {
             (Verb::Probe, Answer::Before { alive, snapshot, .. }) => {
                 order.control = Some(*alive);

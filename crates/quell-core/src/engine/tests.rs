@@ -204,15 +204,15 @@ fn a_crash_around_the_call_neither_repeats_nor_forgets_it() {
     let config = config();
     let mut engine = Engine::new(config.clone());
     engine.step(Time(T0 - MINUTE), &directory());
-    let mut at = T0 + 6 * MINUTE;
-    let mut step = |engine: &mut Engine, after: i64, input: &Input| {
-        at += after;
-        calls(&engine.step(Time(at), input))
+    let at = std::cell::Cell::new(T0 + 6 * MINUTE);
+    let step = |engine: &mut Engine, after: i64, input: &Input| {
+        at.set(at.get() + after);
+        calls(&engine.step(Time(at.get()), input))
     };
     let begun = step(&mut engine, 0, &intake("okta", story(&config, "alice")));
     let probe = begun.into_iter().find(|c| c.action == Action::EndSessions).unwrap();
     let alive = Answer::Before { alive: true, already: false, snapshot: None };
-    let mut execute = step(&mut engine, 1, &outcome(&probe, alive.clone(), T0)).remove(0);
+    let mut execute = step(&mut engine, 1, &outcome(&probe, alive.clone(), at.get())).remove(0);
     let absent = Answer::Seen { done: false, conclusive: true };
     for attempt in 1..=2 {
         let id = CallId { order: execute.order, verb: execute.verb, attempt: execute.attempt };
@@ -223,12 +223,13 @@ fn a_crash_around_the_call_neither_repeats_nor_forgets_it() {
         // the outbox of before the crash still offers both calls
         step(&mut engine, 1, &Input::Claim(id));
         assert!(!engine.may_send(id), "an attempt that may have left is never sent again");
-        assert_eq!(step(&mut engine, 1, &outcome(&probe, alive.clone(), T0)), []);
+        assert_eq!(step(&mut engine, 1, &outcome(&probe, alive.clone(), at.get())), []);
         // within the lag absence proves nothing, of the second call as of the first
         assert_eq!(look.verb, Verb::ReadBack);
-        look = step(&mut engine, 1, &outcome(&look, absent.clone(), T0)).remove(0);
+        look = step(&mut engine, 1, &outcome(&look, absent.clone(), at.get())).remove(0);
         assert_eq!(look.verb, Verb::ReadBack, "attempt {attempt}");
-        execute = step(&mut engine, 2 * SECOND, &outcome(&look, absent.clone(), T0)).remove(0);
+        at.set(at.get() + 2 * SECOND);
+        execute = step(&mut engine, 1, &outcome(&look, absent.clone(), at.get())).remove(0);
     }
     assert_eq!((execute.verb, execute.attempt), (Verb::Execute, 3));
 }

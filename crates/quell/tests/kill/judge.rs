@@ -64,6 +64,11 @@ fn account_of(order: &Order) -> Option<&str> {
     }
 }
 
+/// A step that the provider carries out.
+fn is_act(order: &Order) -> bool {
+    account_of(order).is_some() && order.action.name() != "watch"
+}
+
 /// People for whom something was not ordered that their plot asks for.
 fn unanswered(orders: &BTreeMap<String, Order>, cast: &[(Person, Plot)]) -> Vec<String> {
     let ordered: BTreeSet<(&str, &str)> =
@@ -84,7 +89,7 @@ struct Told {
     unknown: u32,
     /// Read-backs that found the effect absent.
     absent: u32,
-    /// The same for the undo: answers that prove nothing, and read-backs.
+    /// The same for the undo.
     undo_absent: u32,
     /// It was permitted.
     permitted: bool,
@@ -106,7 +111,7 @@ pub(crate) struct Judge {
 }
 
 impl Judge {
-    pub(crate) fn new(world: &World, _cast: &[(Person, Plot)]) -> Self {
+    pub(crate) fn new(world: &World) -> Self {
         Self {
             accepted: world.accepted.lock().unwrap().clone(),
             effects: world.lab.effects(),
@@ -151,10 +156,13 @@ impl Judge {
             wrong.extend(weigh(order, told, &sent));
         }
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-        let mut states: BTreeMap<&str, u32> = BTreeMap::new();
-        let acts =
-            orders.values().filter(|o| account_of(o).is_some() && o.action.name() != "watch");
-        acts.for_each(|order| *states.entry(order.state.name()).or_default() += 1);
+        let (mut states, mut ends) = (BTreeMap::new(), BTreeMap::new());
+        for order in orders.values().filter(|o| is_act(o)) {
+            *states.entry(order.state.name()).or_insert(0_u32) += 1;
+            let end = format!("{} {}: {}", order.action, order.state, order.reason);
+            *ends.entry(end).or_insert(0_u32) += 1;
+        }
+        ends.iter().for_each(|(end, count)| println!("{count:5} {end}"));
         let unknown: u32 = told.values().map(|told| told.unknown).sum();
         let restarts = journal.restarts;
         let told = format!(
@@ -247,8 +255,7 @@ fn weigh(order: &Order, told: &Told, sent: &BTreeMap<(String, String), u32>) -> 
     if done > 0 && !told.permitted {
         wrong.push(format!("sent without a permit: {what}"));
     }
-    let acts = account_of(order).is_some() && order.action.name() != "watch";
-    if !acts || !told.permitted {
+    if !is_act(order) || !told.permitted {
         return wrong;
     }
     // an end whose sight was lost may be found done by what another order ended meanwhile

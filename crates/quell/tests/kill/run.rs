@@ -86,7 +86,7 @@ async fn nothing_is_lost_and_nothing_is_done_twice_whenever_it_is_killed() {
     if let Err(open) = judge::rest(&folder, &cast, REST).await {
         panic!("seed {seed}: never at rest: {open}\n{}", folder.words());
     }
-    let judge = Judge::new(&world, &cast);
+    let judge = Judge::new(&world);
     let live = judge.live_credentials(&world).await;
     assert_eq!(live, BTreeSet::new(), "what attackers still hold");
     engine.stop().await;
@@ -97,11 +97,13 @@ async fn nothing_is_lost_and_nothing_is_done_twice_whenever_it_is_killed() {
     assert_eq!(verified, figures.records, "records of the bundle");
     println!(
         "kill test: seed {seed}, {kills} kills ({} while it started), {} accepted signals, {}, \
-         {verified} evidence records verify, start {} ms on average, {:.0} s of kills, {:.0} s",
+         {verified} evidence records verify, starts of {} ms at first and {} ms at last, \
+         {:.0} s of kills, {:.0} s",
         starts.early,
         world.accepted.lock().unwrap().len(),
         figures.told,
-        starts.average(),
+        average(starts.took.iter().take(20)),
+        starts.usual(),
         killing.as_secs_f64(),
         began.elapsed().as_secs_f64(),
     );
@@ -111,8 +113,7 @@ async fn nothing_is_lost_and_nothing_is_done_twice_whenever_it_is_killed() {
 #[derive(Debug, Default)]
 struct Starts {
     early: u32,
-    ready: u32,
-    took: Duration,
+    took: Vec<Duration>,
 }
 
 impl Starts {
@@ -121,23 +122,27 @@ impl Starts {
     async fn one(&mut self, folder: &Folder, dice: &mut Dice) {
         let began = Instant::now();
         let mut engine = folder.start();
-        if dice.draw(5) == 0 && self.ready > 0 {
-            let usual = u64::from(self.average()) * 1200;
-            quell_run::timer(Duration::from_micros(dice.draw(usual.max(1)))).await;
+        if dice.draw(5) == 0 && !self.took.is_empty() {
+            let micros = dice.draw(self.usual().max(1) * 1000);
+            quell_run::timer(Duration::from_micros(micros)).await;
             self.early += 1;
         } else {
             assert!(engine.ready().await, "it does not start again: {}", folder.words());
-            self.ready += 1;
-            self.took += began.elapsed();
+            self.took.push(began.elapsed());
             quell_run::timer(Duration::from_micros(5_000 + dice.draw(145_000))).await;
         }
         assert!(engine.kill().await, "it ended by itself: {}", folder.words());
     }
 
-    /// Milliseconds until it is ready.
-    fn average(&self) -> u32 {
-        u32::try_from(self.took.as_millis()).unwrap() / self.ready.max(1)
+    /// Milliseconds that the last starts took until the engine was ready.
+    fn usual(&self) -> u64 {
+        average(self.took.iter().rev().take(20))
     }
+}
+
+fn average<'a>(took: impl ExactSizeIterator<Item = &'a Duration>) -> u64 {
+    let count = u64::try_from(took.len().max(1)).unwrap();
+    took.map(|took| u64::try_from(took.as_millis()).unwrap()).sum::<u64>() / count
 }
 
 fn number(name: &str) -> Option<u64> {
