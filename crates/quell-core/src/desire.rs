@@ -20,7 +20,7 @@ pub struct Desire {
     /// Approvals that circumstances demand, whatever policy says.
     pub floor: u32,
     /// Why there is a floor.
-    pub why: Vec<String>,
+    pub why: BTreeSet<String>,
 }
 
 /// Steps by (action, what it acts on).
@@ -38,7 +38,8 @@ pub fn classes(directory: &Directory, finding: &Finding) -> BTreeSet<Class> {
     }
 }
 
-/// Adds what a finding asks for at a tier.
+/// Adds what a finding asks for at a tier. With a floor it adds only what nobody asks for
+/// without one: add what is asked for without a floor first.
 pub fn add(
     desires: &mut Desires,
     directory: &Directory,
@@ -50,11 +51,16 @@ pub fn add(
     let classes = classes(directory, finding);
     for action in policy.tiers.actions(tier, &classes) {
         for on in targets(directory, finding, action) {
-            let desire = desires.entry((action, on)).or_default();
+            let key = (action, on);
+            let free = desires.get(&key).is_some_and(|desire| desire.floor == 0);
+            if free && floor.is_some() {
+                continue;
+            }
+            let desire = desires.entry(key).or_default();
             desire.findings.insert(finding.id);
             if let Some(why) = floor {
-                desire.floor = desire.floor.max(1);
-                desire.why.push(why.to_owned());
+                desire.floor = 1;
+                desire.why.insert(why.to_owned());
             }
         }
     }

@@ -98,7 +98,8 @@ pub fn judge(
     }
     let mut judgement = best.unwrap_or_else(Judgement::baseless);
     if desire.floor > 0 && action.group() > Tier::Observe {
-        judgement = demand(judgement, desire.floor, &desire.why.join("; "));
+        let why: Vec<&str> = desire.why.iter().map(String::as_str).collect();
+        judgement = demand(judgement, desire.floor, &why.join("; "));
     }
     judgement
 }

@@ -273,6 +273,10 @@ pub struct Order {
     /// Its call was put aside by a freeze and is due when that ends.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub parked: bool,
+    /// An effecting call of it may have been carried out without an answer: what is found to be so
+    /// already may be its own work.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub unsure: bool,
     /// It is done, and no finding in force asks for it any more: the undo was proposed.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub ungrounded: bool,
@@ -317,6 +321,7 @@ impl Order {
             asked_classes: BTreeSet::new(),
             held_until: None,
             parked: false,
+            unsure: false,
             ungrounded: false,
         }
     }

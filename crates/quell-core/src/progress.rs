@@ -115,6 +115,10 @@ impl Step<'_> {
     fn after_probe(&self, answer: &Answer) -> Next {
         let tries = attempts(self.order, Verb::Probe);
         match answer {
+            Answer::Before { already: true, .. } if self.may_be_ours() => {
+                let why = "it is so now, perhaps by an earlier call: read back";
+                self.go(Some(Event::LoseSight), Verb::ReadBack, self.at, why)
+            }
             Answer::Before { already: true, .. } => {
                 done(Event::FindUnchanged, "it was already so before the act")
             }
@@ -141,10 +145,10 @@ impl Step<'_> {
 
     fn after_execute(&self, answer: &Answer) -> Next {
         match answer {
-            Answer::Accepted { already: true } => {
+            Answer::Accepted { already: true } if !self.may_be_ours() => {
                 done(Event::FindUnchanged, "the target says that it was already so")
             }
-            Answer::Accepted { already: false } => self.acknowledged(),
+            Answer::Accepted { .. } => self.acknowledged(),
             Answer::Fault { fault: Fault::Throttled | Fault::Transient, retry_at } => {
                 if attempts(self.order, Verb::Execute) >= TRIES_MAX {
                     return alarm(Event::Fail, format!("not accepted in {TRIES_MAX} attempts"));
@@ -159,6 +163,11 @@ impl Step<'_> {
                 alarm(Event::Fail, format!("the target refused for good: {fault}"))
             }
         }
+    }
+
+    /// True when an earlier effecting call of the order may have done it.
+    fn may_be_ours(&self) -> bool {
+        self.order.unsure
     }
 
     fn acknowledged(&self) -> Next {

@@ -97,7 +97,7 @@ pub fn resolve_names(
 /// Those who held the name at `t`. An address also finds a login of the same text and the
 /// reverse, since providers use addresses as logins; a plus part is dropped when the whole
 /// address is unknown.
-fn holders(directory: &Directory, name: &Identifier, t: Time) -> Vec<IdentityId> {
+pub(crate) fn holders(directory: &Directory, name: &Identifier, t: Time) -> Vec<IdentityId> {
     let direct = directory.holders(name, t);
     if !direct.is_empty() || !matches!(name.scheme, Scheme::Address | Scheme::Login) {
         return direct;

@@ -16,9 +16,15 @@ pub const DAY: i64 = 24 * HOUR;
 
 /// A point in time: signed 64-bit microseconds since 1970-01-01T00:00:00Z.
 ///
-/// Text form: RFC 3339 with six digits and `Z`. Years 0000 to 9999 are representable.
+/// Text form: RFC 3339 with six digits and `Z`. It has years 0000 to 9999: what lies beyond is
+/// written as the first or the last time that it has, so that what is written can be read.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Time(pub i64);
+
+/// The first time that has a text form: the start of the year 0000.
+const FIRST: Time = Time(-62_167_219_200_000_000);
+/// The last one: the end of the year 9999.
+const LAST: Time = Time(253_402_300_799_999_999);
 
 impl Time {
     /// Later by `micros`; saturates.
@@ -40,7 +46,8 @@ impl Time {
 
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (days, rest) = (self.0.div_euclid(DAY), self.0.rem_euclid(DAY));
+        let micros = self.0.clamp(FIRST.0, LAST.0);
+        let (days, rest) = (micros.div_euclid(DAY), micros.rem_euclid(DAY));
         let (year, month, day) = civil_from_days(days);
         let (secs, micros) = (rest / SECOND, rest % SECOND);
         let (hour, minute, second) = (secs / 3600, secs / 60 % 60, secs % 60);
@@ -278,6 +285,12 @@ mod tests {
         fn text_form_round_trips(micros in -62_135_596_800_000_000_i64..253_402_300_799_000_000) {
             let text = Time(micros).to_string();
             prop_assert_eq!(Time::parse(&text).map(|m| m.t), Some(Time(micros)));
+        }
+
+        #[test]
+        fn what_is_written_can_be_read(micros in any::<i64>()) {
+            let read = Time::parse(&Time(micros).to_string()).map(|m| m.t);
+            prop_assert_eq!(read, Some(Time(micros.clamp(FIRST.0, LAST.0))));
         }
 
         #[test]

@@ -179,6 +179,8 @@ impl Engine {
             if step.event == Some(Event::Verify) {
                 order.verified_at = Some(at);
             }
+            order.unsure |= outcome.verb == Verb::Execute
+                && matches!(step.event, Some(Event::Acknowledge | Event::LoseSight));
             if done {
                 let undoes = order.ttl.filter(|_| capability.undoes);
                 order.undo_at = undoes.map(|ttl| at.plus(ttl));

@@ -178,12 +178,17 @@ impl Engine {
             let text = format!("break-glass account {subject}: {}; not acted on", finding.title);
             self.page("break_glass", Some(case), None, &text);
         } else if finding.tier >= Tier::Challenge {
-            let why = match &finding.resolution {
-                Resolution::Resolved => return,
-                Resolution::Ambiguous(why) | Resolution::Unknown(why) => why.clone(),
+            let (kind, text) = match &finding.resolution {
+                Resolution::Resolved if !classes.is_empty() => return,
+                Resolution::Resolved => {
+                    ("unclassified_subject", format!("{}: what is {subject}?", finding.title))
+                }
+                Resolution::Ambiguous(why) | Resolution::Unknown(why) => {
+                    let text = format!("{}: whose account is this? {why}", finding.title);
+                    ("unresolved_subject", text)
+                }
             };
-            let text = format!("{}: whose account is this? {why}", finding.title);
-            self.page("unresolved_subject", Some(case), None, &text);
+            self.page(kind, Some(case), None, &text);
         }
     }
 

@@ -12,7 +12,7 @@ use crate::effect::{Effect, Freeze, Reply};
 use crate::id::{CaseId, IdentityId};
 use crate::identity::{Identifier, Scheme};
 use crate::order::{Event, State};
-use crate::resolve::Subject;
+use crate::resolve::{Subject, holders};
 
 impl Engine {
     pub(super) fn on_answer(&mut self, reply: &Reply) {
@@ -89,7 +89,7 @@ impl Engine {
     fn persons(&self, name: &str) -> BTreeSet<IdentityId> {
         let address = Identifier::new(Scheme::Address, None, name);
         let mut ids: BTreeSet<IdentityId> =
-            self.directory.holders(&address, self.at).into_iter().collect();
+            holders(&self.directory, &address, self.at).into_iter().collect();
         for provider in self.config.capabilities.keys() {
             let login = Identifier::new(Scheme::Login, Some(provider), name);
             ids.extend(self.directory.holders(&login, self.at));

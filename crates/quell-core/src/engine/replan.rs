@@ -14,7 +14,7 @@ use crate::id::{CaseId, FindingId, OrderId};
 use crate::identity::Class;
 use crate::order::{Event, On, Order, State};
 use crate::signal::Reach;
-use crate::time::{DAY, Time};
+use crate::time::{DAY, HOUR, Time};
 
 impl Engine {
     /// Plans the touched cases: what the findings in force ask for against what was ordered.
@@ -44,6 +44,8 @@ impl Engine {
         for finding in self.in_force(case) {
             let tier = finding.tier;
             desire::add(&mut desires, &self.directory, policy, finding, tier, None);
+        }
+        for finding in self.in_force(case) {
             if let Some(next) = self.escalation(case, finding) {
                 let why = "the same person is attacked again after a verified containment";
                 desire::add(&mut desires, &self.directory, policy, finding, next, Some(why));
@@ -84,8 +86,9 @@ impl Engine {
                 self.advance(id, Event::Cancel, "no finding in force asks for it", &Value::Null);
             } else if done && !order.ungrounded {
                 let (case, action) = (order.case, order.action);
+                let undoes = self.capability(action, &order.on).is_some_and(|c| c.undoes);
                 self.change(id, |order| order.ungrounded = true);
-                if action.group() > Tier::Observe {
+                if undoes {
                     let text = format!("{action} {id}: its ground was withdrawn; undo it?");
                     self.page("undo_proposed", Some(case), Some(id), &text);
                 }
@@ -228,17 +231,19 @@ impl Work {
 }
 
 /// True when a standing order no longer answers for a signal this new, so that the step may be
-/// ordered once more: a day after it was done, and at once where it was not done.
+/// ordered once more: a day after it was done or handed to people, an hour after it was not done,
+/// and at once where there was nothing to do then.
 fn is_spent(order: &Order, newest: Option<Time>) -> bool {
     use State as S;
     let Some(newest) = newest else { return false };
     match order.state {
-        S::Verified | S::NotProvable | S::Partial => {
+        S::Verified | S::NotProvable | S::Partial | S::Manual => {
             newest.since(order.verified_at.unwrap_or(order.changed_at)) > DAY
         }
-        S::NoChange | S::Denied | S::Expired | S::Failed | S::NotEffective | S::Manual => {
-            newest > order.changed_at
+        S::Denied | S::Expired | S::Failed | S::NotEffective => {
+            newest.since(order.changed_at) > HOUR
         }
+        S::NoChange => newest > order.changed_at,
         _ => false,
     }
 }
