@@ -21,7 +21,7 @@ pub struct Next {
 pub const REPEATS_MAX: u32 = 3;
 /// How often a call is tried that is known not to have happened.
 pub const TRIES_MAX: u32 = 60;
-/// How often a read-back is tried before nothing can be proved.
+/// How often a read-back is tried for each effecting call before nothing can be proved.
 pub const LOOKS_MAX: u32 = 40;
 
 /// The pause after the n-th fault in a row, or look at an undo: 2 s doubling to 5 min.
@@ -205,12 +205,13 @@ impl Step<'_> {
 
     fn after_read_back(&self, answer: &Answer) -> Next {
         let looks = attempts(self.order, Verb::ReadBack);
+        let most = LOOKS_MAX.saturating_mul(attempts(self.order, Verb::Execute).max(1));
         // of the newest call: the lag that the vendor states begins anew with each
         let Order { acknowledged_at, sent_at, claimed_at, .. } = self.order;
         let sent = acknowledged_at.or(*sent_at).max(*claimed_at).unwrap_or(self.asked);
         let patience =
             self.capability.effective_after + self.capability.read_back_lag + self.capability.quiet;
-        let in_time = self.asked.since(sent) < patience && looks < LOOKS_MAX;
+        let in_time = self.asked.since(sent) < patience && looks < most;
         match answer {
             Answer::Seen { done: true, conclusive: true } if self.order.control == Some(true) => {
                 done(Event::Verify, "the read-back agrees, and it saw the state before")
@@ -228,12 +229,12 @@ impl Step<'_> {
             Answer::Seen { done: false, conclusive: true } => self.repeat_or_give_up(),
             Answer::Seen { .. } => self.cannot_tell(),
             Answer::Fault { fault: Fault::Throttled | Fault::Transient, retry_at }
-                if looks < LOOKS_MAX =>
+                if looks < most =>
             {
                 let due = self.later(*retry_at);
                 self.go(None, Verb::ReadBack, due, "the target could not be asked; again later")
             }
-            Answer::Fault { fault: Fault::Indeterminate, .. } if looks < LOOKS_MAX => {
+            Answer::Fault { fault: Fault::Indeterminate, .. } if looks < most => {
                 let due = self.later(None);
                 self.go(None, Verb::ReadBack, due, "no answer to the read-back; again later")
             }

@@ -21,6 +21,7 @@ const ORDER: &str = r#"{
 
 /// Looks at a target that says "gone" only in looks that begin after the quiet, until the order is
 /// at its end; gives that end and how many looks it took.
+#[expect(clippy::unwrap_used, reason = "a helper of tests")]
 fn look(quiet: i64, lag: i64, latency: i64, goes: bool) -> (Option<Event>, u32) {
     let mut order: Order = serde_json::from_str(ORDER).unwrap();
     let sent = order.acknowledged_at.unwrap();

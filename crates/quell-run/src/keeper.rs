@@ -175,7 +175,7 @@ impl Keeper {
         }
         let rows = rows.iter().map(|(t, k, v)| (*t, k.as_str(), v.as_slice()));
         let mut engine = Engine::load(self.config.clone(), rows)?;
-        let from = now.plus(-self.config.policy.limits.retention);
+        let from = engine.fold_from(now);
         for frame in Frames::new(views.as_ref(), tenant, 0) {
             let frame = frame?;
             if frame.at < from || frame.kind != replay::kind::SIGNALS {

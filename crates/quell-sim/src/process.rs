@@ -300,7 +300,7 @@ impl Process {
         let Some(Task { call, .. }) = self.tasks.remove(&task) else { return };
         let id = dispatch::id(&call);
         let due = self.clock(now).plus(NOT_TAKEN_PAUSE);
-        let again = not_taken.then(|| Call { due, ..call });
+        let again = not_taken.then_some(Call { due, ..call });
         self.finished.push_back((id, again));
     }
 

@@ -13,6 +13,7 @@ fn number(name: &str) -> Option<u64> {
 }
 
 /// Runs seeds on all cores until one fails.
+#[expect(clippy::unwrap_used, reason = "a helper of tests")]
 fn many(first: u64, count: u64, options: Options) -> Result<Stats, Box<Failure>> {
     let next = AtomicU64::new(first);
     let all = Mutex::new((Stats::default(), None::<Failure>));

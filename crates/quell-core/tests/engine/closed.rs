@@ -34,6 +34,7 @@ impl Scene {
         scene
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "reads as a sentence where it is called")]
     fn tell(&mut self, input: Input) {
         let effects = self.engine.step(self.now, &input);
         self.outbox.extend(calls(&effects));
@@ -136,6 +137,7 @@ impl Scene {
         lines.join("\n")
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "reads as a sentence where it is called")]
     fn is(&self, want: Expect) {
         want.assert_eq(&self.show());
     }

@@ -8,7 +8,7 @@ use proptest::test_runner::{Config as Cases, RngSeed, TestRunner};
 use quell_core::action::{Action, Tier};
 use quell_core::directory::Import;
 use quell_core::effect::{Effect, Input, Intake};
-use quell_core::engine::{Config, Engine};
+use quell_core::engine::Config;
 use quell_core::id::{Digest, IdentityId, SignalId};
 use quell_core::identity::{Account, Class, Held, Identifier, Identity, Scheme};
 use quell_core::order::{Answer, Call, Capability, Outcome, Repeat};
@@ -399,11 +399,4 @@ pub(crate) fn outcome(call: &Call, answer: Answer, at: Time) -> Input {
         response: None,
         detail: String::new(),
     })
-}
-
-/// An engine of this configuration that knows the company.
-pub(crate) fn engine(config: &Config) -> Engine {
-    let mut engine = Engine::new(config.clone());
-    engine.step(Time(T0 - MINUTE), &import(company()));
-    engine
 }

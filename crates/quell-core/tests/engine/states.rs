@@ -92,7 +92,7 @@ fn what_follows_from_every_answer() {
                         for control in [true, false] {
                             let order = order(attempts, Some(control));
                             let at = Time(T0 + after);
-                            let next = progress::next(&order, capability, *verb, &answer, at);
+                            let next = progress::next(&order, capability, *verb, &answer, at, at);
                             let event = next.event.map_or("stays".to_owned(), |e| e.to_string());
                             let call = next.call.map_or(String::new(), |(verb, due)| {
                                 assert!(due >= at, "a call is never due in the past");
@@ -134,7 +134,7 @@ fn what_an_unanswered_call_did_is_ours() {
     let already = Answer::Accepted { already: true };
     let before = Answer::Before { alive: false, already: true, snapshot: None };
     let say = |order: &Order, verb, answer| {
-        let next = progress::next(order, capability, verb, answer, Time(T0));
+        let next = progress::next(order, capability, verb, answer, Time(T0), Time(T0));
         (next.event, next.call.map(|(verb, _)| verb))
     };
     let mut order = order(2, Some(true));
@@ -158,7 +158,7 @@ fn never_is_never_sent_again() {
                 for verb in [Verb::Execute, Verb::ReadBack] {
                     let order = order(attempts, Some(true));
                     let at = Time(T0 + HOUR);
-                    let next = progress::next(&order, capability, verb, &answer, at);
+                    let next = progress::next(&order, capability, verb, &answer, at, at);
                     let again = next.call.is_some_and(|(verb, _)| verb == Verb::Execute);
                     let nothing = matches!(
                         answer,

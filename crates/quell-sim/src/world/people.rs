@@ -38,6 +38,7 @@ impl World {
         }
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "reads as a sentence where it is called")]
     fn tell(&mut self, input: Input) -> Result<(), String> {
         self.note(|| format!("a person: {input:?}").chars().take(300).collect());
         self.process.iter_mut().try_for_each(|p| p.input(input.clone(), Asker::Person))
