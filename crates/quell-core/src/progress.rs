@@ -209,6 +209,9 @@ impl Step<'_> {
         // of the newest call: the lag that the vendor states begins anew with each
         let Order { acknowledged_at, sent_at, claimed_at, .. } = self.order;
         let sent = acknowledged_at.or(*sent_at).max(*claimed_at).unwrap_or(self.asked);
+        // Where sight was lost, the delays run from then: nobody knows when it left.
+        let lost = self.order.state == State::Unknown;
+        let sent = if lost { sent.max(self.order.changed_at) } else { sent };
         let patience =
             self.capability.effective_after + self.capability.read_back_lag + self.capability.quiet;
         let in_time = self.asked.since(sent) < patience && looks < most;
@@ -222,7 +225,7 @@ impl Step<'_> {
             ),
             Answer::Seen { .. } if in_time => {
                 // the looks must outlast lag and quiet together
-                let pause = (patience / 8).clamp(SECOND / 20, 10 * SECOND);
+                let pause = (patience / 16).clamp(SECOND / 20, 5 * MINUTE);
                 let due = self.at.plus(pause);
                 self.go(None, Verb::ReadBack, due, "not seen yet; within the stated lag")
             }

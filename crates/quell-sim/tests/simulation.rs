@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use quell_sim::{Failure, Options, Sabotage, Stats, run};
 
-/// Seeds of a plain `cargo test`.
-const SEEDS: u64 = 1000;
+/// Seeds of a plain `cargo test`; `SIM_SEEDS` sets another number.
+const SEEDS: u64 = 100;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|text| text.parse().ok())

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use super::Engine;
 use crate::effect::{CallId, Effect};
 use crate::id::OrderId;
-use crate::order::{Answer, Capability, Event, Outcome, State, Verb};
+use crate::identity::Class;
+use crate::order::{Answer, Capability, Event, On, Outcome, State, Verb};
 use crate::progress;
 use crate::time::Time;
 
@@ -61,6 +62,14 @@ impl Engine {
                 self.put_aside(call, state, &why);
                 return;
             }
+            if let Some(why) = self.untouchable(call.order) {
+                self.drop_call(call.order);
+                self.advance(call.order, Event::HandOver, &why, &Value::Null);
+                let case = self.orders.get(&call.order).map(|order| order.case);
+                let text = format!("{} was permitted, but {why}", call.order);
+                self.page("order_needs_people", case, Some(call.order), &text);
+                return;
+            }
             if state == State::Unknown {
                 let why = "the call is safe to repeat";
                 self.advance(call.order, Event::Retry, why, &Value::Null);
@@ -74,6 +83,18 @@ impl Engine {
                 order.claimed_at = Some(at);
             }
         });
+    }
+
+    /// Why nothing may be sent to the account of an order any more: the directory or the policy
+    /// has changed since the permit.
+    fn untouchable(&self, order: OrderId) -> Option<String> {
+        let On::Account(account) = &self.orders.get(&order)?.on else { return None };
+        if let Some(why) = self.config.policy.protected.account(&account.provider, &account.id) {
+            return Some(format!("`{account}` is protected: {why}"));
+        }
+        let owner = self.directory.owner(account)?;
+        let glass = owner.classes.contains(&Class::BreakGlass);
+        glass.then(|| format!("`{account}` is a break-glass account by now"))
     }
 
     /// A freeze stops a call: an order that never left is held, one that may have left keeps its
