@@ -1,8 +1,8 @@
 //! Lab: the company, providers and attacks of the demonstration; never used against a real
 //! provider. Knows the core's identities and nothing of the engine, the targets or the sources.
 //!
-//! Reading order: [`company`] (invented people), [`attack`] (records in the vendors' own shapes),
-//! then [`Provider`] (an identity provider in the Okta dialect that holds real sessions).
+//! Reading order: [`mod@company`] (invented people), [`attack`] (records in the vendors' own
+//! shapes), then [`Provider`] (an identity provider in the Okta dialect that holds real sessions).
 
 pub mod attack;
 pub mod company;
