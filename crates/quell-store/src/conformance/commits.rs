@@ -161,27 +161,19 @@ pub(crate) fn refuses_what_cannot_be_stored(make: &mut dyn Make) {
     record.body = br#"{"b":1, "a":2}"#.to_vec();
     refused(records(record));
     refused(records(draft("Case Opened", 0)));
-    let mut record = draft("case_opened", 0);
-    record.at = quell_core::time::Time(i64::MAX);
-    refused(records(record));
     refused(change(Change::put("", "key".into(), vec![])));
     refused(change(Change::put("case", String::new(), vec![])));
     refused(change(Change::put("case", "k".repeat(4097), vec![])));
     refused(change(Change::put("case", "key".into(), vec![0; (4 << 20) + 1])));
-    let mut late = call(1, 1);
-    late.due = quell_core::time::Time(i64::MAX);
-    refused(Effects { outbox_adds: vec![late], ..Effects::default() });
     refused(Effects { outbox_adds: vec![call(1, 1), call(1, 2)], ..Effects::default() });
     refused(Effects { cursors: vec![(String::new(), vec![])], ..Effects::default() });
     expect![[r#"
         the body of a `case_opened` record cannot be stored: not in canonical form from byte 2 on
         a record cannot be stored: the record type `Case Opened` is not 1 to 64 of `a-z`, `0-9`, `_` and `.`
-        a record cannot be stored: the time `294247-01-10T04:00:54.775807Z` is not of the form `2026-01-31T23:59:59.000000Z`
         a table name is 1 to 128 bytes, not 0
         a state key is 1 to 4096 bytes, not 0
         a state key is 1 to 4096 bytes, not 4097
         a state value is 0 to 4194304 bytes, not 4194305
-        a call of order `ord_j3efi4dojzvgrstuu5n6om6kzq` has no stored form: not an RFC 3339 time at line 1 column 108
         attempt 1 of `execute` of order `ord_j3efi4dojzvgrstuu5n6om6kzq` was in the outbox before
         a source name is 1 to 128 bytes, not 0
     "#]].assert_eq(&seen);
