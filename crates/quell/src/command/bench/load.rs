@@ -384,10 +384,10 @@ fn tap(out: &mut String, n: u64, who: usize, now: Time) {
 fn without_budgets(text: &str) -> String {
     let wide = |line: &str| {
         let name = line.split('=').next().unwrap_or_default().trim();
-        if matches!(name, "max" | "one_source_max") {
-            format!("{name} = 100000\n")
-        } else {
-            format!("{line}\n")
+        match name {
+            "max" => "max = 100000\n".to_owned(),
+            "one_source_max" => "one_source_max = 99999\n".to_owned(),
+            _ => format!("{line}\n"),
         }
     };
     text.lines().map(wide).collect()
