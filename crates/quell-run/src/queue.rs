@@ -28,8 +28,6 @@ pub(crate) enum Errand {
     NoticesDone(Vec<String>),
     /// A signed checkpoint now.
     Checkpoint(tokio::sync::oneshot::Sender<Result<String, String>>),
-    /// Another configuration.
-    Configure(Box<(quell_core::engine::Config, quell_core::effect::Configured)>),
 }
 
 #[derive(Default)]

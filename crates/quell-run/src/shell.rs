@@ -6,8 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use quell_core::effect::{CallId, Configured, Input, Notice};
-use quell_core::engine::Config;
+use quell_core::effect::{CallId, Input, Notice};
 use quell_core::id::Digest;
 use quell_core::order::Call;
 use quell_core::time::Time;
@@ -142,15 +141,6 @@ impl Handle {
         self.submit(submission).await
     }
 
-    /// Hands an input in without waiting.
-    ///
-    /// # Errors
-    /// [`Busy`].
-    pub fn post(&self, input: Input) -> Result<(), Busy> {
-        let submission = Submission::new(input, Digest([0; 32])).map_err(|_| Busy)?;
-        self.queue.push(Waiting { submission, reply: None })
-    }
-
     /// Signs a checkpoint over everything committed so far and gives its note.
     ///
     /// # Errors
@@ -164,11 +154,6 @@ impl Handle {
     /// Notices that were delivered or given up.
     pub fn notices_done(&self, ids: Vec<String>) {
         self.queue.errand(Errand::NoticesDone(ids));
-    }
-
-    /// Puts another configuration in force.
-    pub fn configure(&self, config: Config, configured: Configured) {
-        self.queue.errand(Errand::Configure(Box::new((config, configured))));
     }
 
     /// True while the store commits.
@@ -295,14 +280,6 @@ impl Worker {
             }
             Errand::Checkpoint(reply) => {
                 drop(reply.send(self.sign()));
-            }
-            Errand::Configure(both) => {
-                let (config, configured) = *both;
-                let input = Input::Configured(configured.clone());
-                self.keeper.configure(config, configured);
-                if let Ok(submission) = Submission::new(input, Digest([0; 32])) {
-                    self.commit(vec![Waiting { submission, reply: None }]);
-                }
             }
         }
     }

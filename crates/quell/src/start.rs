@@ -109,13 +109,14 @@ pub(crate) async fn start(parts: Ingredients) -> Result<Running, Fault> {
     let shared = Shared::new(parts.tenant.clone(), parts.brain, handle.clone(), clock);
     let shared = Arc::new(shared);
     let origins = parts.intakes.origins;
-    let doors = intake::router(origins.clone(), Arc::clone(&shared));
-    let intake = listen(parts.intake, doors).await?;
-    let control = listen(parts.control, control::router(control)).await?;
+    // Before anybody can speak: the first signal resolves by the directory of the folder.
     if let Some(import) = directory {
         let receipt = handle.input(Input::Directory(import)).await;
         receipt.map_err(|e| Fault::store(&e))?;
     }
+    let doors = intake::router(origins.clone(), Arc::clone(&shared));
+    let intake = listen(parts.intake, doors).await?;
+    let control = listen(parts.control, control::router(control)).await?;
     Ok(Running {
         handle,
         intake,

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::Json;
 use axum::Router;
@@ -74,7 +73,6 @@ pub(crate) struct Shared {
     brain: Brain,
     handle: Handle,
     clock: Clock,
-    refused: AtomicU64,
 }
 
 /// What the listener works with.
@@ -123,7 +121,6 @@ async fn take(
     let body = match body {
         Ok(body) => body,
         Err(unread) => {
-            shared.refused.fetch_add(1, Ordering::Relaxed);
             return match unread.status() {
                 StatusCode::PAYLOAD_TOO_LARGE => {
                     refuse(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large")
@@ -136,14 +133,12 @@ async fn take(
     let Some((origin, door)) =
         origin.as_ref().and_then(|o| o.doors.choose(&headers).map(|door| (o, door)))
     else {
-        shared.refused.fetch_add(1, Ordering::Relaxed);
         return refuse(StatusCode::UNAUTHORIZED, "not authenticated");
     };
     let envelope = match door.authenticate(&plain(&headers), &body, now) {
         Ok(envelope) => envelope,
         Err(refusal) => {
-            // 401, 413 and 429 store nothing and count.
-            shared.refused.fetch_add(1, Ordering::Relaxed);
+            // 401, 413 and 429 store nothing; the door has counted.
             return turned_away(&shared, origin, refusal).await;
         }
     };
@@ -219,7 +214,7 @@ pub(crate) struct Prepared {
 impl Shared {
     /// For a running engine.
     pub(crate) fn new(tenant: String, brain: Brain, handle: Handle, clock: Clock) -> Self {
-        Self { tenant, brain, handle, clock, refused: AtomicU64::new(0) }
+        Self { tenant, brain, handle, clock }
     }
 
     /// Decodes and matches a body and encodes its frame; pure but for the CPU it takes.
