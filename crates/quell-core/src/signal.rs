@@ -1,6 +1,7 @@
 //! Signals: one normalised statement each, with its kind, use, times, entities and provenance.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
@@ -426,12 +427,34 @@ impl Signal {
 /// A signal with the ids of the detection rules that it matches, sorted; the engine's input.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, Encode, Decode)]
 pub struct Matched {
-    /// The signal.
-    #[n(0)]
-    pub signal: Signal,
+    /// The signal; the engine keeps it without copying it.
+    #[cbor(n(0), with = "shared")]
+    pub signal: Arc<Signal>,
     /// Ids of the matched detection rules, sorted.
     #[n(1)]
     pub rules: Vec<String>,
+}
+
+/// A shared signal is written as the signal itself.
+mod shared {
+    use super::{Arc, Signal};
+    use minicbor::decode::{self, Decode, Decoder};
+    use minicbor::encode::{self, Encode, Encoder, Write};
+
+    pub(super) fn encode<C, W: Write>(
+        signal: &Arc<Signal>,
+        e: &mut Encoder<W>,
+        ctx: &mut C,
+    ) -> Result<(), encode::Error<W::Error>> {
+        signal.as_ref().encode(e, ctx)
+    }
+
+    pub(super) fn decode<'b, C>(
+        d: &mut Decoder<'b>,
+        ctx: &mut C,
+    ) -> Result<Arc<Signal>, decode::Error> {
+        Signal::decode(d, ctx).map(Arc::new)
+    }
 }
 
 names! {

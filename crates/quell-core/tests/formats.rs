@@ -223,9 +223,9 @@ fn inputs() -> Vec<(&'static str, Input)> {
     let intake = Intake {
         source: "proofpoint_tap".into(),
         matched: vec![
-            Matched { signal: signal(), rules },
-            Matched { signal: fact(), rules: Vec::new() },
-            Matched { signal: undo(), rules: Vec::new() },
+            Matched { signal: signal().into(), rules },
+            Matched { signal: fact().into(), rules: Vec::new() },
+            Matched { signal: undo().into(), rules: Vec::new() },
         ],
         rejects: vec![reject],
         raw: vec![b"{\"a\":1}".to_vec(), Vec::new(), vec![0, 255]],

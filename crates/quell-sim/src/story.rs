@@ -308,5 +308,5 @@ fn matched(draft: Draft<'_>) -> Result<Matched, String> {
         withdraws: draft.withdraws,
     };
     let rules = company::rules()?.match_ids(&signal);
-    Ok(Matched { signal, rules })
+    Ok(Matched { signal: signal.into(), rules })
 }

@@ -21,7 +21,7 @@ use crate::limits::{BODY_BYTES_MAX, UNPACKED_BYTES_MAX};
 use bearer::BearerScheme;
 pub use challenge::verification_answer;
 use rate::Bucket;
-pub use rate::{REQUESTS_BURST, REQUESTS_PER_SECOND};
+pub use rate::{BURST_SECONDS, REQUESTS_PER_SECOND, REQUESTS_PER_SECOND_MAX};
 use replay::Memory;
 pub use secret::{SECRET_BYTES_MAX, SECRET_BYTES_MIN, Secret, SecretError};
 use signed::SignedScheme;
@@ -144,12 +144,19 @@ impl Door {
         Self::new(source, Scheme::Bearer(BearerScheme::new(header, secrets)))
     }
 
+    /// The same door for another rate than [`REQUESTS_PER_SECOND`], 1 to
+    /// [`REQUESTS_PER_SECOND_MAX`].
+    #[must_use]
+    pub fn with_rate(self, per_second: u32) -> Self {
+        Self { bucket: Mutex::new(Bucket::full(per_second)), ..self }
+    }
+
     fn new(source: &str, scheme: Scheme) -> Self {
         Self {
             source: source.to_owned(),
             scheme,
             replay: Mutex::default(),
-            bucket: Mutex::new(Bucket::full()),
+            bucket: Mutex::new(Bucket::full(REQUESTS_PER_SECOND)),
             counts: Counts::default(),
         }
     }

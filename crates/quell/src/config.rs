@@ -148,6 +148,13 @@ pub(crate) struct Source {
     /// Mail domains for which it may speak; empty is any.
     #[serde(default)]
     pub(crate) domains: Vec<String>,
+    /// Requests that it may push in a second, for each way of proving itself.
+    #[serde(default = "rate")]
+    pub(crate) requests_per_second: u32,
+}
+
+fn rate() -> u32 {
+    quell_sources::door::REQUESTS_PER_SECOND
 }
 
 /// Polling of one source.
@@ -322,6 +329,12 @@ pub(crate) fn parse(file: &Path, text: &str) -> Result<Settings, Fault> {
         if source.bearer.is_empty() && source.hmac.is_empty() && source.poll.is_none() {
             let message = format!("source `{}` has neither bearer, hmac nor poll", source.name);
             return wrong(message, "say how it proves who it is");
+        }
+        let (rate, max) =
+            (source.requests_per_second, quell_sources::door::REQUESTS_PER_SECOND_MAX);
+        if !(1..=max).contains(&rate) {
+            let message = format!("source `{}`: requests_per_second is {rate}", source.name);
+            return wrong(message, &format!("write a number from 1 to {max}"));
         }
     }
     if let Some((name, _)) = names.iter().find(|(_, n)| **n > 1) {

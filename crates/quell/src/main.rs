@@ -20,6 +20,9 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::fault::{Exit, Fault};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The response path between email security and identity.
 #[derive(Debug, Parser)]
 #[command(name = "quell", version, about, propagate_version = true)]

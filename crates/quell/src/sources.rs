@@ -42,11 +42,12 @@ pub(crate) fn origins(place: &Place, brain: &Brain) -> Result<Intakes, Fault> {
                 (first, second) => Ok(Some([first, second])),
             }
         };
+        let name = source.name.as_str();
+        let paced = |door: Door| door.with_rate(source.requests_per_second);
         let doors = Doors {
-            signed: secrets(&source.hmac)?.map(|s| Door::quell_signature(&source.name, s)),
-            webhook: secrets(&source.hmac)?.map(|s| Door::standard_webhooks(&source.name, s)),
-            bearer: secrets(&source.bearer)?
-                .map(|s| Door::bearer(&source.name, "authorization", s)),
+            signed: secrets(&source.hmac)?.map(|s| paced(Door::quell_signature(name, s))),
+            webhook: secrets(&source.hmac)?.map(|s| paced(Door::standard_webhooks(name, s))),
+            bearer: secrets(&source.bearer)?.map(|s| paced(Door::bearer(name, "authorization", s))),
         };
         let origin = Origin {
             name: source.name.clone(),

@@ -79,7 +79,7 @@ impl Engine {
             return;
         }
         let Some((subject, resolution)) = resolve(&self.directory, signal) else { return };
-        let kept = Kept::new(Arc::new(signal.clone()), rules, resolution);
+        let kept = Kept::new(Arc::clone(signal), rules, resolution);
         self.place(kept, &subject);
     }
 

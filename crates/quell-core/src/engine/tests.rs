@@ -112,7 +112,7 @@ pub(super) fn matched(config: &Config, s: &Sig<'_>) -> Matched {
         withdraws: None,
     };
     let rules = config.rules.match_ids(&signal);
-    Matched { signal, rules }
+    Matched { signal: signal.into(), rules }
 }
 
 /// Twelve sign-ins from the usual place, a click and the attacker's sign-in.

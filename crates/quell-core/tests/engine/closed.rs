@@ -733,7 +733,7 @@ fn own(kind: Kind, account: &str, t: i64) -> Input {
     let signal: Signal = sig.signal();
     let attributes = [("self".to_owned(), "true".to_owned())].into();
     let signal = Signal { attributes, ..signal };
-    signals(vec![quell_core::signal::Matched { signal, rules: Vec::new() }])
+    signals(vec![quell_core::signal::Matched { signal: signal.into(), rules: Vec::new() }])
 }
 
 #[test]

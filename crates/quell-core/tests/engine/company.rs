@@ -348,7 +348,7 @@ impl Sig {
     pub(crate) fn matched(&self, config: &Config) -> Matched {
         let signal = self.signal();
         let rules = config.rules.match_ids(&signal);
-        Matched { signal, rules }
+        Matched { signal: signal.into(), rules }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Helpers of the engine's tests: generated stories, and a pool of configurations to tell them
 //! to. Making a configuration is slow, so that cases share them.
 
+use std::sync::Arc;
 use std::sync::OnceLock;
 
 use proptest::prelude::*;
@@ -159,7 +160,7 @@ impl Story {
         let mut matched: Vec<Matched> = sigs.iter().map(|sig| sig.matched(config)).collect();
         for sig in more {
             let mut second = sig.matched(config);
-            second.signal.record = Sig { ordinal: 0, ..sig }.signal().record;
+            Arc::make_mut(&mut second.signal).record = Sig { ordinal: 0, ..sig }.signal().record;
             matched.push(second);
         }
         matched

@@ -2,31 +2,33 @@
 
 use quell_core::time::{SECOND, Time};
 
-/// Requests a second that one source may send in the long run.
-pub const REQUESTS_PER_SECOND: u32 = 200;
-/// Requests that it may send at once after a pause.
-pub const REQUESTS_BURST: u32 = 1_000;
-
-/// Microseconds of waiting that one request costs.
-const COST: i64 = SECOND / REQUESTS_PER_SECOND as i64;
+/// Requests a second that one source may send in the long run, unless it is configured otherwise.
+pub const REQUESTS_PER_SECOND: u32 = 1_000;
+/// The highest rate that can be configured, requests a second.
+pub const REQUESTS_PER_SECOND_MAX: u32 = 100_000;
+/// After a pause a source may send what it may send in so many seconds at once.
+pub const BURST_SECONDS: u32 = 5;
 
 /// A bucket, kept as the time until which it is used up.
 #[derive(Debug)]
 pub(super) struct Bucket {
     used_until: Time,
+    /// Microseconds of waiting that one request costs.
+    cost: i64,
 }
 
 impl Bucket {
-    pub(super) fn full() -> Self {
-        Self { used_until: Time(i64::MIN) }
+    /// A bucket for a rate between 1 and [`REQUESTS_PER_SECOND_MAX`]; others count as the nearest.
+    pub(super) fn full(per_second: u32) -> Self {
+        let per_second = per_second.clamp(1, REQUESTS_PER_SECOND_MAX);
+        Self { used_until: Time(i64::MIN), cost: SECOND / i64::from(per_second) }
     }
 
     /// Takes one request, or says after how many seconds one is free.
     pub(super) fn take(&mut self, now: Time) -> Result<(), u32> {
-        let next = self.used_until.max(now).plus(COST);
-        let ahead = next.since(now);
-        if ahead > COST * i64::from(REQUESTS_BURST) {
-            let over = ahead - COST * i64::from(REQUESTS_BURST);
+        let next = self.used_until.max(now).plus(self.cost);
+        let over = next.since(now) - SECOND * i64::from(BURST_SECONDS);
+        if over > 0 {
             return Err(u32::try_from(over / SECOND + 1).unwrap_or(u32::MAX));
         }
         self.used_until = next;
@@ -40,13 +42,18 @@ mod tests {
 
     #[test]
     fn a_burst_then_the_rate() {
-        let mut bucket = Bucket::full();
-        let now = Time(1_000 * SECOND);
-        let taken = (0..REQUESTS_BURST + 5).filter(|_| bucket.take(now).is_ok()).count();
-        assert_eq!(taken, REQUESTS_BURST as usize);
-        assert_eq!(bucket.take(now), Err(1));
-        let later = now.plus(SECOND);
-        let taken = (0..REQUESTS_BURST).filter(|_| bucket.take(later).is_ok()).count();
-        assert_eq!(taken, REQUESTS_PER_SECOND as usize);
+        let check = |per_second: u32, rate: usize| {
+            let mut bucket = Bucket::full(per_second);
+            let now = Time(1_000 * SECOND);
+            let burst = rate * BURST_SECONDS as usize;
+            assert_eq!((0..burst + 5).filter(|_| bucket.take(now).is_ok()).count(), burst);
+            assert_eq!(bucket.take(now), Err(1));
+            let later = now.plus(SECOND);
+            assert_eq!((0..burst).filter(|_| bucket.take(later).is_ok()).count(), rate);
+        };
+        check(REQUESTS_PER_SECOND, 1_000);
+        check(1, 1);
+        check(0, 1);
+        check(u32::MAX, 100_000);
     }
 }

@@ -130,7 +130,7 @@ impl Replay {
         for (source, signals) in records {
             let matched = signals.into_iter().map(|signal| {
                 let rules = rules.match_ids(&signal);
-                Matched { signal, rules }
+                Matched { signal: signal.into(), rules }
             });
             intake.matched.extend(matched);
             intake.source = source;

@@ -13,14 +13,15 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use quell_core::effect::{Input, Intake};
-use quell_core::id::Digest;
-use quell_core::signal::{Matched, Provenance, Reject, Signal};
+use quell_core::id::{Digest, SignalId};
+use quell_core::signal::{Matched, Provenance, Reject, RejectReason, Signal};
 use quell_core::time::Time;
 use quell_run::{Busy, Clock, Handle, Submission};
 use quell_sources::door::{Door, Refusal};
 use quell_sources::limits::BODY_BYTES_MAX;
 use quell_sources::{DecodeContext, Decoded, Pack};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 
 use super::refuse;
 use crate::assemble::Brain;
@@ -198,16 +199,32 @@ async fn finish(shared: &Shared, prepared: Prepared) -> Response {
             (StatusCode::BAD_REQUEST, Json(body)).into_response()
         }
         Ok(receipt) => {
-            let body = json!({ "seq": receipt.seq, "at": receipt.at, "records": results });
+            let body = Accepted { seq: receipt.seq, at: receipt.at, records: results };
             (StatusCode::ACCEPTED, Json(body)).into_response()
         }
     }
 }
 
+/// The answer to a body that was taken in.
+#[derive(Serialize)]
+struct Accepted {
+    seq: u64,
+    at: Time,
+    records: Vec<Told>,
+}
+
+/// What became of one record.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Told {
+    Kept { signals: Vec<SignalId> },
+    Turned { reject: RejectReason, detail: String },
+}
+
 /// A body on its way to the engine.
 pub(crate) struct Prepared {
     submission: Result<Submission, String>,
-    results: Vec<Value>,
+    results: Vec<Told>,
     fault: Option<String>,
 }
 
@@ -239,20 +256,21 @@ impl Shared {
         source: &str,
         decoded: Decoded,
         body: &[u8],
-    ) -> (Intake, Vec<Value>, Option<String>) {
+    ) -> (Intake, Vec<Told>, Option<String>) {
         let mut intake = Intake { source: source.to_owned(), ..Intake::default() };
         let mut results = Vec::with_capacity(decoded.records.len());
         for record in decoded.records {
-            let ids: Vec<String> = record.signals.iter().map(|s| s.id.to_string()).collect();
             results.push(match &record.reject {
-                None => json!({ "signals": ids }),
-                Some(reject) => json!({ "reject": reject.reason, "detail": reject.detail }),
+                None => Told::Kept { signals: record.signals.iter().map(|s| s.id).collect() },
+                Some(reject) => {
+                    Told::Turned { reject: reject.reason, detail: reject.detail.clone() }
+                }
             });
             intake.raw.extend(body.get(record.raw).map(<[u8]>::to_vec));
             intake.rejects.extend(record.reject);
             intake.matched.extend(record.signals.into_iter().map(|signal| {
                 let rules = self.brain.rules.match_ids(&signal);
-                Matched { signal, rules }
+                Matched { signal: signal.into(), rules }
             }));
         }
         let fault = decoded.fault.as_ref().map(|reject| reject.detail.clone());
@@ -274,7 +292,7 @@ impl Shared {
     pub(crate) async fn own(&self, signal: Signal) -> Result<(), Busy> {
         let rules = self.brain.rules.match_ids(&signal);
         let source = signal.source.clone();
-        let matched = vec![Matched { signal, rules }];
+        let matched = vec![Matched { signal: signal.into(), rules }];
         let intake = Intake { source, matched, ..Intake::default() };
         let submission = Submission::new(Input::Signals(intake), Digest([0; 32]));
         self.handle.submit(submission.map_err(|_| Busy)?).await.map(|_| ())
