@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::id::{Digest, IdentityId};
 use crate::identity::{Account, Class, Held, Identifier, Identity, Scheme};
-use crate::policy::{Classes, Role};
+use crate::policy::Classes;
 use crate::time::{DAY, Time};
 
 /// One whole import; replaces the directory before it.
@@ -56,7 +56,8 @@ pub struct Directory {
     head: Head,
     entries: BTreeMap<IdentityId, Entry>,
     names: BTreeMap<Identifier, Vec<(IdentityId, Held)>>,
-    roles: BTreeMap<Role, BTreeSet<IdentityId>>,
+    /// Every provider that some name belongs to.
+    providers: BTreeSet<String>,
     present: usize,
 }
 
@@ -176,16 +177,18 @@ impl Directory {
     /// Rebuilds the look-ups; to be called after loading from the store.
     pub fn index(&mut self) {
         self.names.clear();
-        self.roles.clear();
+        self.providers.clear();
         self.present = 0;
         for identity in self.entries.values().filter_map(|e| e.identity.as_ref()) {
             self.present += 1;
             for held in names_of(identity) {
+                if let Some(provider) = &held.identifier.provider
+                    && !self.providers.contains(provider.as_str())
+                {
+                    self.providers.insert(provider.to_string());
+                }
                 let who = self.names.entry(held.identifier.clone()).or_default();
                 who.push((identity.id, held));
-            }
-            for role in Role::ALL.iter().filter(|role| identity.groups.contains(role.name())) {
-                self.roles.entry(*role).or_default().insert(identity.id);
             }
         }
     }
@@ -210,17 +213,27 @@ impl Directory {
         self.entries.get(&id)?.identity.as_ref()
     }
 
-    /// The holders of a role, which is a group of the role's name.
-    pub fn in_role(&self, role: Role) -> impl Iterator<Item = &Identity> {
-        let ids = self.roles.get(&role).into_iter().flatten();
-        ids.filter_map(|id| self.identity(*id))
+    /// Every identity that the directory lists an account for, now or at another time, in id
+    /// order. Only one is right; of several nobody knows which, so that all of them count.
+    pub fn owners(&self, account: &Account) -> impl Iterator<Item = &Identity> {
+        let identifier = Identifier::new(Scheme::AccountId, Some(&account.provider), &account.id);
+        let held = self.names.get(&identifier).map(Vec::as_slice).unwrap_or_default();
+        let ids: BTreeSet<IdentityId> = held.iter().map(|(id, _)| *id).collect();
+        ids.into_iter().filter_map(|id| self.identity(id))
     }
 
-    /// The identity that owns an account now.
-    pub fn owner(&self, account: &Account) -> Option<&Identity> {
-        let identifier = Identifier::new(Scheme::AccountId, Some(&account.provider), &account.id);
-        let held = self.names.get(&identifier)?;
-        held.first().and_then(|(id, _)| self.identity(*id))
+    /// Whoever a text names, whatever kind of name it is, at any provider (or at the one that it
+    /// names, as in `okta:00u1`) and at any time: those on whom its bearer must not decide.
+    pub fn named(&self, text: &str) -> BTreeSet<IdentityId> {
+        let free = [Identifier::new(Scheme::Address, None, text)];
+        let bound = self.providers.iter().flat_map(|provider| {
+            let rest = text.trim().strip_prefix(provider.as_str());
+            let value = rest.and_then(|rest| rest.strip_prefix(':')).unwrap_or(text);
+            [Scheme::Login, Scheme::AccountId, Scheme::Sam, Scheme::IssSub, Scheme::Client]
+                .map(|scheme| Identifier::new(scheme, Some(provider), value))
+        });
+        let held = free.into_iter().chain(bound).filter_map(|name| self.names.get(&name));
+        held.flatten().map(|(id, _)| *id).collect()
     }
 
     /// Everyone who held the name at `t`, without repetition, in id order.

@@ -11,7 +11,7 @@ use crate::desire::{self, Desire};
 use crate::directory::Directory;
 use crate::finding::{self, Cited, Finding, View};
 use crate::id::{FindingId, SignalId};
-use crate::identity::Class;
+use crate::identity::{Class, Identity};
 use crate::order::On;
 use crate::policy::Policy;
 use crate::resolve::Resolution;
@@ -165,6 +165,12 @@ fn guard(court: Court<'_>, finding: &Finding, action: Action, on: &On) -> Option
         On::Account(account) => {
             if let Some(why) = court.policy.protected.account(&account.provider, &account.id) {
                 return Some(format!("`{account}` is protected: {why}"));
+            }
+            let glass = |owner: &Identity| {
+                court.directory.classes(owner.id, finding.first_at).contains(&Class::BreakGlass)
+            };
+            if court.directory.owners(account).any(glass) {
+                return Some(format!("`{account}` is a break-glass account: never acted on"));
             }
         }
         On::Entity(entity) => {

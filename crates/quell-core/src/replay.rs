@@ -84,7 +84,11 @@ pub fn encode(input: &Input) -> (u16, Vec<u8>) {
                 rejects: &intake.rejects,
                 raw: intake.raw.iter().map(|raw| raw.as_slice().into()).collect(),
             };
-            (kind::SIGNALS, minicbor::to_vec(out).unwrap_or_default())
+            // Grown once: records as received, and about as much for their signals.
+            let long: usize = intake.raw.iter().map(Vec::len).sum();
+            let mut body = Vec::with_capacity(long.saturating_mul(2));
+            let encoded = minicbor::encode(out, &mut body);
+            (kind::SIGNALS, encoded.map(|()| body).unwrap_or_default())
         }
         Input::Directory(import) => json(kind::DIRECTORY, bytes(import)),
         Input::Answer(reply) => json(kind::ANSWER, bytes(reply)),

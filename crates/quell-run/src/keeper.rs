@@ -310,14 +310,18 @@ impl Keeper {
         self.epoch
     }
 
-    /// Notices that were delivered or given up.
+    /// Notices that were delivered or given up, and those that are due again later.
     ///
     /// # Errors
     /// [`KeepError::Commit`].
     ///
     /// *Crash*: they are delivered once more; the receiver knows them by their id.
-    pub fn notices_done(&mut self, ids: Vec<String>) -> Result<(), KeepError> {
-        let effects = Effects { notice_dones: ids, ..Effects::default() };
+    pub fn notices_tried(
+        &mut self,
+        done: Vec<String>,
+        later: Vec<quell_store::Notice>,
+    ) -> Result<(), KeepError> {
+        let effects = Effects { notice_dones: done, notice_puts: later, ..Effects::default() };
         let tenant = self.config.tenant.clone();
         let commit = Commit { tenant, epoch: self.epoch, frames: Vec::new(), effects };
         self.store.commit(&commit)?;

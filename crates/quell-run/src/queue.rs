@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use quell_core::effect::Input;
+
 use crate::keeper::Submission;
 use crate::shell::{Busy, Reply};
 
@@ -12,8 +14,15 @@ use crate::shell::{Busy, Reply};
 pub(crate) const SIGNALS_MAX: usize = 64;
 /// Control inputs that wait at most.
 pub(crate) const CONTROL_MAX: usize = 4096;
+/// Bytes of intakes that wait at most, as they will be stored; one may be longer by itself.
+pub(crate) const SIGNALS_BYTES_MAX: usize = 64 << 20;
 /// Submissions in one group.
 pub(crate) const GROUP_MAX: usize = 32;
+/// Signals in one group, so that control inputs need not wait for a long one; an intake that has
+/// more is a group with nothing after it.
+pub(crate) const GROUP_SIGNALS_MAX: usize = 4_000;
+/// Bytes of one group, as stored, beyond which nothing is added to it.
+pub(crate) const GROUP_BYTES_MAX: usize = 32 << 20;
 
 /// A submission with the way back.
 pub(crate) struct Waiting {
@@ -24,8 +33,8 @@ pub(crate) struct Waiting {
 /// What the engine's thread is asked for beside inputs.
 #[derive(Debug)]
 pub(crate) enum Errand {
-    /// Notices that are delivered.
-    NoticesDone(Vec<String>),
+    /// Notices that are delivered or given up, and those that are due again later.
+    NoticesTried(Vec<String>, Vec<quell_store::Notice>),
     /// A signed checkpoint now.
     Checkpoint(tokio::sync::oneshot::Sender<Result<String, String>>),
 }
@@ -34,6 +43,7 @@ pub(crate) enum Errand {
 struct Lanes {
     control: VecDeque<Waiting>,
     signals: VecDeque<Waiting>,
+    signals_bytes: usize,
     errands: VecDeque<Errand>,
     closed: bool,
 }
@@ -60,20 +70,22 @@ impl Queue {
 
     pub(crate) fn push(&self, waiting: Waiting) -> Result<(), Busy> {
         let mut lanes = self.lanes();
-        let signals = matches!(waiting.submission.input, quell_core::effect::Input::Signals(_));
-        let (lane, max) = if signals {
-            (&mut lanes.signals, SIGNALS_MAX)
-        } else {
-            (&mut lanes.control, CONTROL_MAX)
-        };
-        if lane.len() >= max {
+        if lanes.closed {
             return Err(Busy);
         }
-        lane.push_back(waiting);
-        if lanes.closed {
-            lanes.signals.clear();
-            lanes.control.clear();
-            return Err(Busy);
+        let (signals, bytes) = weight(&waiting.submission);
+        if signals.is_some() {
+            let heavy = lanes.signals_bytes.saturating_add(bytes) > SIGNALS_BYTES_MAX;
+            if lanes.signals.len() >= SIGNALS_MAX || heavy && !lanes.signals.is_empty() {
+                return Err(Busy);
+            }
+            lanes.signals_bytes = lanes.signals_bytes.saturating_add(bytes);
+            lanes.signals.push_back(waiting);
+        } else {
+            if lanes.control.len() >= CONTROL_MAX {
+                return Err(Busy);
+            }
+            lanes.control.push_back(waiting);
         }
         drop(lanes);
         self.wake.notify_one();
@@ -102,11 +114,27 @@ impl Queue {
         let waited = self.wake.wait_timeout_while(lanes, wait, idle);
         let (mut lanes, _) = waited.unwrap_or_else(PoisonError::into_inner);
         let mut group: Vec<Waiting> = Vec::new();
-        while group.len() < GROUP_MAX {
+        let (mut signals, mut bytes) = (0_usize, 0_usize);
+        while group.len() < GROUP_MAX && signals < GROUP_SIGNALS_MAX && bytes < GROUP_BYTES_MAX {
             let next = lanes.control.pop_front();
             let Some(next) = next.or_else(|| lanes.signals.pop_front()) else { break };
+            let (added, long) = weight(&next.submission);
+            if added.is_some() {
+                lanes.signals_bytes = lanes.signals_bytes.saturating_sub(long);
+            }
+            signals = signals.saturating_add(added.unwrap_or_default());
+            bytes = bytes.saturating_add(long);
             group.push(next);
         }
         Batch { group, errands: lanes.errands.drain(..).collect(), closed: lanes.closed }
     }
+}
+
+/// How many signals an intake has, none for a control input; and the bytes of its frame.
+fn weight(submission: &Submission) -> (Option<usize>, usize) {
+    let signals = match &submission.input {
+        Input::Signals(intake) => Some(intake.matched.len()),
+        _ => None,
+    };
+    (signals, submission.body.stored_bytes())
 }

@@ -151,9 +151,9 @@ impl Handle {
         receive.await.map_err(|_| "the engine has stopped".to_owned())?
     }
 
-    /// Notices that were delivered or given up.
-    pub fn notices_done(&self, ids: Vec<String>) {
-        self.queue.errand(Errand::NoticesDone(ids));
+    /// Notices that were delivered or given up, and those that are due again later.
+    pub fn notices_tried(&self, done: Vec<String>, later: Vec<quell_store::Notice>) {
+        self.queue.errand(Errand::NoticesTried(done, later));
     }
 
     /// True while the store commits.
@@ -273,8 +273,8 @@ impl Worker {
 
     fn errand(&mut self, errand: Errand) {
         match errand {
-            Errand::NoticesDone(ids) => {
-                if let Err(error) = self.keeper.notices_done(ids) {
+            Errand::NoticesTried(done, later) => {
+                if let Err(error) = self.keeper.notices_tried(done, later) {
                     tracing::error!(%error, "delivered notices could not be written off");
                 }
             }

@@ -188,7 +188,10 @@ impl Poll for OktaPoll {
         }
         match read_capped(answer).await? {
             Some(body) => self.page(cursor, &headers, body, now),
-            None => Err(PollFault::TooLarge { retry: Box::new(fewer(cursor)) }),
+            None => Err(match cursor.with_fewer(PAGE_RECORDS_MAX, PAGE_RECORDS_MIN) {
+                Some(retry) => PollFault::TooLarge { retry: Box::new(retry) },
+                None => PollFault::TooLargeStill,
+            }),
         }
     }
 }
@@ -212,12 +215,6 @@ fn restart(cursor: &Cursor, now: Time) -> Page {
     };
     let state = if from < oldest { PageState::Gap } else { PageState::Restarted };
     Page { body: b"[]".to_vec(), next, state, not_before: None }
-}
-
-/// The same cursor with half the records at once.
-fn fewer(cursor: &Cursor) -> Cursor {
-    let limit = cursor.limit.unwrap_or(PAGE_RECORDS_MAX) / 2;
-    Cursor { limit: Some(limit.max(PAGE_RECORDS_MIN)), ..cursor.clone() }
 }
 
 /// The body, read as it comes; none when it grows over the cap.

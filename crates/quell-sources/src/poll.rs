@@ -48,6 +48,14 @@ impl Cursor {
     pub fn starting(since: Time) -> Self {
         Self { since: Some(since), ..Self::default() }
     }
+
+    /// The same cursor with half the records at once; none where it asks for the fewest already.
+    /// `most` is what the vendor gives when no number is named.
+    pub fn with_fewer(&self, most: u16, fewest: u16) -> Option<Self> {
+        let limit = self.limit.unwrap_or(most);
+        let half = (limit / 2).max(fewest);
+        (half < limit).then(|| Self { limit: Some(half), ..self.clone() })
+    }
 }
 
 /// One page, to be decoded and committed with its cursor.
@@ -109,6 +117,9 @@ pub enum PollFault {
         /// The cursor to ask with.
         retry: Box<Cursor>,
     },
+    /// A page over the cap although it has the fewest records that can be asked for.
+    #[error("the smallest page is over the limit of 16 MiB")]
+    TooLargeStill,
     /// The link to the next page leads to another host.
     #[error("the link to the next page leads to another place than the configured one")]
     ForeignLink,
@@ -131,9 +142,11 @@ impl PollFault {
     /// What to do about it.
     pub fn next_step(&self) -> NextStep {
         match self {
-            Self::Credential(_) | Self::Secret(_) | Self::Refused(_) | Self::ForeignLink => {
-                NextStep::Degraded
-            }
+            Self::Credential(_)
+            | Self::Secret(_)
+            | Self::Refused(_)
+            | Self::TooLargeStill
+            | Self::ForeignLink => NextStep::Degraded,
             Self::Throttled { until } => NextStep::WaitUntil(*until),
             Self::TooLarge { retry } => NextStep::AskWith(retry.clone()),
             Self::Server(_) | Self::Unreachable(_) | Self::Garbage(_) => NextStep::BackOff,

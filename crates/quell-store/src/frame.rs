@@ -14,11 +14,12 @@ pub(crate) use read::{decompress, tombstone};
 /// The format that this version writes.
 pub const FORMAT: u16 = 1;
 
-/// Bytes of one body before compression.
-pub const MAX_BODY_BYTES: usize = 16 << 20;
+/// Bytes of one body before compression: 64 MiB, which holds the largest body that a door takes
+/// together with its signals.
+pub const MAX_BODY_BYTES: usize = 64 << 20;
 
-/// Bytes of the frames of one commit, as stored.
-pub const MAX_GROUP_BYTES: usize = 64 << 20;
+/// Bytes of the frames of one commit, as stored: more than the largest frame.
+pub const MAX_GROUP_BYTES: usize = 128 << 20;
 
 /// Bytes of a tenant's name.
 pub const MAX_TENANT_BYTES: usize = quell_evidence::leaf::MAX_TENANT_BYTES;
@@ -67,7 +68,7 @@ pub struct Frame {
 
 /// A body longer than [`MAX_BODY_BYTES`].
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("a journal body of {0} bytes is longer than 16777216")]
+#[error("a journal body of {0} bytes is longer than {MAX_BODY_BYTES}")]
 pub struct BodyTooLong(pub usize);
 
 impl Body {

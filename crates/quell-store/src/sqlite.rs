@@ -243,6 +243,9 @@ fn connect(path: &Path, write: bool) -> Result<Connection, WriteError> {
 }
 
 /// Sets what makes a commit durable, and keeps checkpoints off its way.
+///
+/// The cache is small on purpose: SQLite walks all of it at the end of a transaction in which a
+/// tree was balanced (`pcache1TruncateUnsafe`, since balancing uses the lock page's number).
 fn set_up_writer(conn: &Connection) -> Result<(), WriteError> {
     conn.execute_batch(
         "PRAGMA page_size = 4096;
@@ -250,7 +253,7 @@ fn set_up_writer(conn: &Connection) -> Result<(), WriteError> {
          PRAGMA synchronous = FULL;
          PRAGMA wal_autocheckpoint = 0;
          PRAGMA secure_delete = ON;
-         PRAGMA cache_size = -65536;",
+         PRAGMA cache_size = -8192;",
     )
     .map_err(failed)
 }

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use quell_core::id::Digest;
+
 use crate::fault::Fault;
 
 /// The file's name.
@@ -323,9 +325,17 @@ pub(crate) fn parse(file: &Path, text: &str) -> Result<Settings, Fault> {
         let message = format!("{}: `version` is {}", file.display(), settings.version);
         return wrong(message, "write `version = 1`");
     }
+    tokens(&settings.token)?;
     let mut names: BTreeMap<&str, u32> = BTreeMap::new();
     for source in &settings.source {
         *names.entry(&source.name).or_default() += 1;
+        if source.name == "quell" {
+            return wrong("source `quell` is the built-in one".into(), "choose another name");
+        }
+        if source.bearer.len() > 2 || source.hmac.len() > 2 {
+            let message = format!("source `{}` has more than two secrets of a kind", source.name);
+            return wrong(message, "keep the new one and, during a rotation, the old one");
+        }
         if source.bearer.is_empty() && source.hmac.is_empty() && source.poll.is_none() {
             let message = format!("source `{}` has neither bearer, hmac nor poll", source.name);
             return wrong(message, "say how it proves who it is");
@@ -347,6 +357,28 @@ pub(crate) fn parse(file: &Path, text: &str) -> Result<Settings, Fault> {
         }
     }
     Ok(settings)
+}
+
+/// Refuses hashes that are none, that anybody can meet, or that two tokens share.
+fn tokens(tokens: &[Token]) -> Result<(), Fault> {
+    let nothing = Digest::of(b"").to_string();
+    let mut seen = std::collections::BTreeSet::new();
+    for token in tokens {
+        let wrong = |what: &str| {
+            let message = format!("token `{}`: {what}", token.name);
+            Err(Fault::config(message, "write `sha256:` and 64 hex digits: sha256sum of the token"))
+        };
+        if token.hash.parse::<Digest>().map(|digest| digest.to_string()) != Ok(token.hash.clone()) {
+            return wrong("`hash` is no digest");
+        }
+        if token.hash == nothing {
+            return wrong("`hash` is that of an empty token");
+        }
+        if !seen.insert(&token.hash) {
+            return wrong("another token has the same hash");
+        }
+    }
+    Ok(())
 }
 
 /// The line of a byte offset, from 1.

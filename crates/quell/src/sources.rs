@@ -9,9 +9,9 @@ use quell_core::id::{Digest, SignalId};
 use quell_core::signal::{Kind, Provenance, Signal, Times, Use};
 use quell_core::time::{HOUR, Moment, SECOND, Time};
 use quell_sources::door::{Door, Secret as DoorSecret};
-use quell_sources::okta_poll::{OktaCredential, OktaPoll};
+use quell_sources::okta_poll::{OktaCredential, OktaPoll, PAGE_RECORDS_MAX, PAGE_RECORDS_MIN};
 use quell_sources::poll::{Cursor, NextStep, PageState, Poll, SecretRef};
-use quell_store::{SqliteViews, Views};
+use quell_store::{Notice, SqliteViews, Views};
 use quell_targets::Secret;
 use quell_targets::webhook::{Pager, PagerConfig, gap};
 
@@ -19,7 +19,7 @@ use crate::assemble::Brain;
 use crate::config::Place;
 use crate::fault::Fault;
 use crate::secret;
-use crate::server::intake::{Doors, Intakes, Origin, Shared};
+use crate::server::intake::{Doors, Intakes, NotPaged, Origin, Shared};
 use crate::start::Running;
 
 /// The sources of a folder.
@@ -117,7 +117,7 @@ pub(crate) fn poll_okta(
     let cursor: Cursor = serde_json::from_slice(stored).unwrap_or_else(|_| Cursor::starting(since));
     let (shared, polled) = (Arc::clone(&running.shared), Arc::clone(&running.polled));
     tokio::spawn(async move {
-        let polling = Polling { shared, origin, every, pause: every, degraded: false };
+        let polling = Polling { shared, origin, every, pause: every, failed: 0, degraded: false };
         polling.run(poller, cursor, polled).await;
     });
     Ok(())
@@ -126,12 +126,17 @@ pub(crate) fn poll_okta(
 /// The longest pause between polls that fail.
 const PAUSE_MAX: Duration = Duration::from_secs(300);
 
+/// After so many failures in a row people are told that the source is degraded.
+const FAILED_MAX: u32 = 3;
+
 /// One poller at work.
 struct Polling {
     shared: Arc<Shared>,
     origin: Arc<Origin>,
     every: Duration,
     pause: Duration,
+    /// Polls without an answer in a row.
+    failed: u32,
     degraded: bool,
 }
 
@@ -149,11 +154,24 @@ impl Polling {
                     let next = serde_json::to_vec(&page.next).unwrap_or_default();
                     // The cursor is committed with its page: what was not committed is asked again.
                     match self.shared.page(&self.origin, &page.body, next).await {
-                        Err(_) => self.every,
+                        Err(NotPaged::Busy) => self.every,
+                        Err(NotPaged::TooLong(why)) => {
+                            match cursor.with_fewer(PAGE_RECORDS_MAX, PAGE_RECORDS_MIN) {
+                                Some(fewer) => {
+                                    cursor = fewer;
+                                    Duration::ZERO
+                                }
+                                None => {
+                                    self.degrade(&why).await;
+                                    PAUSE_MAX
+                                }
+                            }
+                        }
                         Ok(records) => {
                             polled.fetch_add(records, Ordering::Relaxed);
                             cursor = page.next;
                             self.pause = self.every;
+                            self.failed = 0;
                             self.mend(page.state).await;
                             let until = page.not_before.map(|t| micros(t.since(now)));
                             let idle = page.state != PageState::More;
@@ -175,6 +193,10 @@ impl Polling {
                         NextStep::Degraded => PAUSE_MAX,
                         NextStep::BackOff => {
                             self.pause = (self.pause * 2).min(PAUSE_MAX);
+                            self.failed += 1;
+                            if self.failed >= FAILED_MAX {
+                                self.degrade(&fault.to_string()).await;
+                            }
                             self.pause
                         }
                     }
@@ -252,7 +274,7 @@ pub(crate) fn page(place: &Place, running: &Running) -> Result<(), Fault> {
         tenant: running.tenant.clone(),
         handle: running.handle.clone(),
         shared: Arc::clone(&running.shared),
-        tries: BTreeMap::new(),
+        waits: BTreeMap::new(),
     };
     tokio::spawn(paging.run());
     Ok(())
@@ -261,14 +283,16 @@ pub(crate) fn page(place: &Place, running: &Running) -> Result<(), Fault> {
 /// How often the notices are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// The delivery of pages: at least once each, known by its id.
+/// The delivery of pages: at least once each, known by its id. What could not be delivered is put
+/// back with a later due time, so that it stands in nobody's way.
 struct Paging {
     pager: Pager,
     views: SqliteViews,
     tenant: String,
     handle: quell_run::Handle,
     shared: Arc<Shared>,
-    tries: BTreeMap<String, (u32, Time)>,
+    /// How often a page was tried in vain, and when it is due again.
+    waits: BTreeMap<String, (u32, Time)>,
 }
 
 impl Paging {
@@ -276,29 +300,34 @@ impl Paging {
         loop {
             let now = self.shared.now();
             let due = self.views.notices(&self.tenant, now, 100).unwrap_or_default();
-            let mut done = Vec::new();
+            let (mut done, mut later) = (Vec::new(), Vec::new());
             for notice in due {
-                let (tries, next) = self.tries.get(&notice.id).copied().unwrap_or((0, now));
-                if next > now {
+                // Told to the engine's thread a moment ago, not written yet.
+                if self.waits.get(&notice.id).is_some_and(|(_, next)| *next > now) {
                     continue;
                 }
                 match self.pager.deliver(&notice.id, &notice.body, now).await {
                     Ok(()) => done.push(notice.id),
                     Err(undelivered) => {
                         tracing::warn!(id = notice.id, %undelivered, "a page was not delivered");
-                        let later = gap(&notice.id, tries + 1).map(|gap| now.plus(gap));
-                        match undelivered.retry_at.or(later) {
-                            Some(at) => {
-                                self.tries.insert(notice.id, (tries + 1, at));
+                        let tries = self.waits.get(&notice.id).map_or(1, |(tries, _)| tries + 1);
+                        let again = gap(&notice.id, tries).map(|gap| now.plus(gap));
+                        match undelivered.retry_at.or(again) {
+                            Some(due) => {
+                                self.waits.insert(notice.id.clone(), (tries, due));
+                                later.push(Notice { due, ..notice });
                             }
-                            None => done.push(notice.id),
+                            None => {
+                                tracing::error!(id = notice.id, "a page is given up");
+                                done.push(notice.id);
+                            }
                         }
                     }
                 }
             }
-            if !done.is_empty() {
-                self.tries.retain(|id, _| !done.contains(id));
-                self.handle.notices_done(done);
+            if !done.is_empty() || !later.is_empty() {
+                self.waits.retain(|id, _| !done.contains(id));
+                self.handle.notices_tried(done, later);
             }
             quell_run::timer(LOOK_EVERY).await;
         }

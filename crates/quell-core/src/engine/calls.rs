@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::Engine;
 use crate::effect::{CallId, Effect};
 use crate::id::OrderId;
-use crate::identity::Class;
+use crate::identity::{Class, Identity};
 use crate::order::{Answer, Capability, Event, On, Outcome, State, Verb};
 use crate::progress;
 use crate::time::Time;
@@ -92,9 +92,12 @@ impl Engine {
         if let Some(why) = self.config.policy.protected.account(&account.provider, &account.id) {
             return Some(format!("`{account}` is protected: {why}"));
         }
-        let owner = self.directory.owner(account)?;
-        let glass = owner.classes.contains(&Class::BreakGlass);
-        glass.then(|| format!("`{account}` is a break-glass account by now"))
+        let owners: Vec<&Identity> = self.directory.owners(account).collect();
+        if owners.iter().any(|owner| owner.classes.contains(&Class::BreakGlass)) {
+            return Some(format!("`{account}` is a break-glass account by now"));
+        }
+        let several = owners.len() > 1;
+        several.then(|| format!("`{account}` stands at several identities by now"))
     }
 
     /// A freeze stops a call: an order that never left is held, one that may have left keeps its

@@ -204,11 +204,14 @@ impl Engine {
     }
 
     /// True when a person has an open case that asks for more than watching: what anybody
-    /// outside can cause makes nobody suspect.
+    /// outside can cause makes nobody suspect. A click under a cold history may be anybody's.
     pub(super) fn is_suspect(&self, id: IdentityId) -> bool {
         let cases = self.cases_of.get(&Subject::Identity(id)).into_iter().flatten();
         let mut live = cases.filter_map(|id| self.cases.get(id)).filter(|case| case.is_live());
-        live.any(|case| self.in_force(case).any(|finding| finding.tier >= Tier::Challenge))
+        let grave = |finding: &Finding| {
+            finding.tier >= Tier::Contain || finding.tier == Tier::Challenge && !finding.cold
+        };
+        live.any(|case| self.in_force(case).any(grave))
     }
 
     pub(super) fn in_force<'a>(&'a self, case: &'a Case) -> impl Iterator<Item = &'a Finding> {

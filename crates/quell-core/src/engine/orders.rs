@@ -13,7 +13,7 @@ use crate::desire;
 use crate::effect::{Effect, WatchEntry};
 use crate::history::{Kept, Timeline};
 use crate::id::{OrderId, WatchId};
-use crate::identity::{Account, Class};
+use crate::identity::{Account, Class, Identity};
 use crate::judge::{self, Court, Judgement, Sentence};
 use crate::order::{Capability, Event, On, Order, State};
 use crate::policy::Role;
@@ -151,6 +151,13 @@ impl Engine {
         }
         if let On::Account(account) = &work.on
             && work.action != Action::Watch
+            && self.directory.owners(account).nth(1).is_some()
+        {
+            let why = format!("`{account}` stands at several identities: a person must look");
+            return Some((Event::HandOver, why));
+        }
+        if let On::Account(account) = &work.on
+            && work.action != Action::Watch
             && self.capability(work.action, &work.on).is_none()
         {
             let provider = &account.provider;
@@ -180,16 +187,17 @@ impl Engine {
         if !action.locks_out() {
             return None;
         }
-        let owner = self.directory.owner(account)?;
+        let owners: Vec<&Identity> = self.directory.owners(account).collect();
         self.config.policy.limits.floors.iter().find_map(|floor| {
-            if !owner.groups.contains(floor.role.name()) {
+            if !owners.iter().any(|owner| floor.holds(owner)) {
                 return None;
             }
             let least = usize::try_from(floor.at_least).unwrap_or(usize::MAX);
             let usable = self
                 .directory
-                .in_role(floor.role)
-                .filter(|i| i.id != owner.id && !self.locked_out(&i.accounts, id))
+                .identities()
+                .filter(|i| floor.holds(i) && owners.iter().all(|owner| owner.id != i.id))
+                .filter(|i| !self.locked_out(&i.accounts, id))
                 .filter(|i| floor.role != Role::Approver || !self.is_suspect(i.id))
                 .take(least)
                 .count();

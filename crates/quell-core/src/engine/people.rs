@@ -11,7 +11,7 @@ use crate::authority::Permit;
 use crate::effect::{Effect, Freeze, Reply};
 use crate::id::{CaseId, IdentityId};
 use crate::identity::{Identifier, Scheme};
-use crate::order::{Event, State};
+use crate::order::{Event, On, State};
 use crate::resolve::{Subject, holders};
 
 impl Engine {
@@ -75,25 +75,33 @@ impl Engine {
         if reply.approve && order.approved_by.iter().any(same) {
             return Some(format!("`{by}` has approved already: two approvals are two persons"));
         }
-        let subject = self.cases.get(&order.case).map(|case| &case.subject);
-        let himself = |id: &IdentityId| subject == Some(&Subject::Identity(*id));
-        if persons.iter().any(himself) {
-            return Some("nobody approves on himself".to_owned());
-        }
-        let suspect = persons.iter().any(|id| self.is_suspect(*id));
-        suspect.then(|| format!("`{by}` has an open case"))
+        self.may_not_decide(&reply.by, order.case, &order.on)
     }
 
-    /// The identities that a control principal may be: by address, by login at a provider, or by
-    /// the directory's key. Several are all meant.
-    fn persons(&self, name: &str) -> BTreeSet<IdentityId> {
-        let address = Identifier::new(Scheme::Address, None, name);
-        let mut ids: BTreeSet<IdentityId> =
-            holders(&self.directory, &address, self.at).into_iter().collect();
-        for provider in self.config.capabilities.keys() {
-            let login = Identifier::new(Scheme::Login, Some(provider), name);
-            ids.extend(self.directory.holders(&login, self.at));
+    /// Why somebody has no say in what is done about a case or to an account: it is his own, or
+    /// he is under suspicion himself.
+    pub(super) fn may_not_decide(&self, by: &str, case: CaseId, on: &On) -> Option<String> {
+        let persons = self.persons(by);
+        let subject = self.cases.get(&case).map(|case| &case.subject);
+        let owners: BTreeSet<IdentityId> = match on {
+            On::Account(account) => self.directory.owners(account).map(|owner| owner.id).collect(),
+            On::Entity(_) => BTreeSet::new(),
+        };
+        let himself =
+            |id: &IdentityId| subject == Some(&Subject::Identity(*id)) || owners.contains(id);
+        if persons.iter().any(himself) {
+            return Some("nobody decides on himself".to_owned());
         }
+        let suspect = persons.iter().any(|id| self.is_suspect(*id));
+        suspect.then(|| format!("`{}` has an open case", super::plain(by)))
+    }
+
+    /// The identities that a control principal may be: by any name of the directory, or by its
+    /// key. Several are all meant.
+    pub(super) fn persons(&self, name: &str) -> BTreeSet<IdentityId> {
+        let mut ids = self.directory.named(name);
+        let address = Identifier::new(Scheme::Address, None, name);
+        ids.extend(holders(&self.directory, &address, self.at));
         let keyed = IdentityId::of(&self.config.tenant, name);
         ids.extend(self.directory.identity(keyed).map(|identity| identity.id));
         ids

@@ -30,7 +30,7 @@ impl Engine {
         } else if order.state.next(Event::Undo).is_err() {
             Some(format!("an order that is `{}` cannot be taken back", order.state))
         } else {
-            None
+            self.may_not_decide(&take_back.by, case, &on)
         };
         if let Some(why) = refused {
             let body = json!({ "order": id, "refused": why, "take_back": by });

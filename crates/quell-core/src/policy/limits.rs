@@ -9,7 +9,7 @@ use toml::Spanned;
 use super::PolicyError;
 use super::file::Reader;
 use crate::action::{Action, Tier};
-use crate::identity::Class;
+use crate::identity::{Class, Identity};
 use crate::name::names;
 use crate::time::{DAY, HOUR, MINUTE};
 
@@ -113,12 +113,22 @@ names! {
 }
 
 /// No orders in force together may leave fewer than `at_least` usable holders of the role.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Floor {
     /// The role.
     pub role: Role,
+    /// The directory's groups whose members hold it, in lower case; the role's own name when the
+    /// file lists none.
+    pub groups: BTreeSet<String>,
     /// How many must stay.
     pub at_least: u32,
+}
+
+impl Floor {
+    /// True when an identity holds the role; case does not count.
+    pub fn holds(&self, identity: &Identity) -> bool {
+        identity.groups.iter().any(|group| self.groups.contains(&group.trim().to_lowercase()))
+    }
 }
 
 impl Limits {
@@ -247,6 +257,7 @@ struct TotalRow {
 #[serde(deny_unknown_fields)]
 struct FloorRow {
     role: Spanned<Role>,
+    groups: Option<Spanned<Vec<String>>>,
     at_least: Spanned<i64>,
 }
 
@@ -319,7 +330,15 @@ fn floors(r: &mut Reader<'_>, rows: &[FloorRow]) -> Vec<Floor> {
             r.wrong(&row.role, format!("`{role}` has two floors"), "keep one of the two");
         }
         let at_least = small(r, "at_least", &row.at_least, 0, 10_000);
-        floors.push(Floor { role, at_least });
+        let fold = |group: &String| group.trim().to_lowercase();
+        let groups: BTreeSet<String> = match &row.groups {
+            Some(groups) => groups.get_ref().iter().map(fold).collect(),
+            None => [role.name().to_owned()].into(),
+        };
+        if let Some(written) = row.groups.as_ref().filter(|_| groups.iter().all(String::is_empty)) {
+            r.wrong(written, "a floor without a group", "name the directory's groups");
+        }
+        floors.push(Floor { role, groups, at_least });
     }
     floors
 }

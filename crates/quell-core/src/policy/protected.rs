@@ -37,6 +37,9 @@ names! {
         SharedHosting = "shared_hosting",
         /// A domain under which many unrelated people have mailboxes.
         MailProvider = "mail_provider",
+        /// Nobody can say for sure whom a block of it would hit: not in the one form in which
+        /// domains, addresses and URLs are compared.
+        Unreadable = "unreadable",
     }
 }
 
@@ -105,7 +108,8 @@ impl Protected {
                     reader.wrong(text, format!("`{what}` is empty"), remedy);
                 }
             }
-            let key = (row.provider.into_inner(), row.id.get_ref().clone());
+            let trimmed = |text: &Spanned<String>| text.get_ref().trim().to_owned();
+            let key = (trimmed(&row.provider), trimmed(&row.id));
             if protected.accounts.insert(key, row.why).is_some() {
                 reader.wrong(&row.id, "this account is listed twice", "keep one of the two");
             }
@@ -161,7 +165,8 @@ impl Protected {
     ///
     /// A domain is protected with everything under it, and so is every domain above it. An exact
     /// URL or sender under shared hosting, a SaaS host or a mail provider may be blocked; a URL
-    /// that is a host's front page may not.
+    /// that is a host's front page may not. What is not in the plain form is protected as
+    /// unreadable, since whoever enforces a feed may read it in another way.
     pub fn entity(&self, kind: EntityKind, value: &str) -> Option<Guard> {
         let value = value.trim().to_lowercase();
         match kind {
@@ -171,6 +176,10 @@ impl Protected {
                     return Some(Guard::OwnAddress);
                 }
                 let (local, domain) = value.rsplit_once('@').unwrap_or(("", &value));
+                let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '<' | '>' | '"' | ',');
+                if !local.chars().all(plain) || !is_plain_host(domain.trim_end_matches('.')) {
+                    return Some(Guard::Unreadable);
+                }
                 if local.is_empty() {
                     return self.whole_domain(domain);
                 }
@@ -189,6 +198,9 @@ impl Protected {
     /// A host or domain as a whole: protected under and above each entry.
     fn whole_domain(&self, value: &str) -> Option<Guard> {
         let value = value.trim_end_matches('.');
+        if !is_plain_host(value) {
+            return Some(Guard::Unreadable);
+        }
         let above = self.domains.iter().find(|(own, _)| is_under(own, value));
         self.under(value).or(above.map(|(_, guard)| *guard))
     }
@@ -200,7 +212,10 @@ impl Protected {
     }
 
     fn url(&self, value: &str) -> Option<Guard> {
-        let rest = value.split_once("://").map_or(value, |(_, rest)| rest);
+        let rest = value.strip_prefix("https://").or_else(|| value.strip_prefix("http://"));
+        let Some(rest) = rest.filter(|_| !value.chars().any(char::is_control)) else {
+            return Some(Guard::Unreadable);
+        };
         let end = rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at_checked(end).unwrap_or((rest, ""));
         let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
@@ -211,12 +226,28 @@ impl Protected {
         if host.parse::<IpAddr>().is_ok() {
             return self.entity(EntityKind::Ip, host);
         }
-        let front_page = path.trim_matches(['/', '\\', '?', '#']).is_empty();
-        if front_page {
+        let host = host.trim_end_matches('.');
+        if !is_plain_host(host) {
+            return Some(Guard::Unreadable);
+        }
+        let mut path = path.replace("%2e", ".").replace("%2f", "/").replace("%20", "");
+        path.retain(|c| !matches!(c, '/' | '\\' | '?' | '#' | '.'));
+        if path.is_empty() {
             return self.whole_domain(host);
         }
         self.under(host).filter(|guard| *guard == Guard::OwnDomain)
     }
+}
+
+/// True for a name of letters, digits, hyphens and underscores with dots between, whose last part
+/// is no number: `0x7f.1` and `3221225991` are addresses to a browser.
+fn is_plain_host(host: &str) -> bool {
+    let label = |l: &str| {
+        !l.is_empty() && l.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+    };
+    let last = host.rsplit('.').next().unwrap_or_default();
+    let number = last.starts_with("0x") || last.bytes().all(|b| b.is_ascii_digit());
+    host.split('.').all(label) && !number
 }
 
 /// The text between brackets: an IPv6 host of a URL.

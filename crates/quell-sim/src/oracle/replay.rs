@@ -99,8 +99,8 @@ fn claim_is_granted_rightly(engine: &Engine, input: &Input) -> Result<(), String
     let Some(On::Account(account)) = engine.order(call.order).map(|order| &order.on) else {
         return Ok(());
     };
-    let owner = engine.directory().owner(account);
-    if owner.is_some_and(|owner| owner.classes.contains(&Class::BreakGlass)) {
+    let mut owners = engine.directory().owners(account);
+    if owners.any(|owner| owner.classes.contains(&Class::BreakGlass)) {
         return Err(format!("{call:?} was granted on a break-glass account"));
     }
     Ok(())

@@ -305,7 +305,7 @@ impl World {
             }
         }
         let Some(process) = &mut self.process else { return Ok(()) };
-        match process.keeper.notices_done(done) {
+        match process.keeper.notices_tried(done, Vec::new()) {
             Ok(()) | Err(KeepError::Commit(CommitError::Write(WriteError::Full))) => {}
             Err(KeepError::Commit(CommitError::Write(
                 WriteError::Unsure(_) | WriteError::Halted,

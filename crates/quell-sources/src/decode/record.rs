@@ -42,7 +42,9 @@ impl<'p> Record<'p> {
                 rename(members, renames);
             }
             // a condition would take a member named `_.x` for the `x` that Quell adds
-            members.retain(|name, _| !name.starts_with("_."));
+            if members.keys().any(|name| name.starts_with("_.")) {
+                members.retain(|name, _| !name.starts_with("_."));
+            }
             let mut added = Map::new();
             if let Some(list) = list {
                 added.insert("list".to_owned(), Value::from(list));

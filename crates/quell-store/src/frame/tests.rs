@@ -117,7 +117,7 @@ fn caps_bodies() {
     let most = Body::pack(&vec![b'x'; MAX_BODY_BYTES]).unwrap();
     assert!(most.stored_bytes() < 100_000);
     let error = Body::pack(&vec![b'x'; MAX_BODY_BYTES + 1]).unwrap_err();
-    expect!["a journal body of 16777217 bytes is longer than 16777216"]
+    expect!["a journal body of 67108865 bytes is longer than 67108864"]
         .assert_eq(&error.to_string());
 }
 

@@ -73,6 +73,9 @@ impl Control {
         }
         match found {
             None => Err(Box::new(refuse(StatusCode::UNAUTHORIZED, "no valid token"))),
+            Some(_) if token.is_empty() => {
+                Err(Box::new(refuse(StatusCode::UNAUTHORIZED, "no valid token")))
+            }
             Some(token) if token.role < least => {
                 let message = "the token's role may not do this";
                 Err(Box::new(refuse(StatusCode::FORBIDDEN, message)))

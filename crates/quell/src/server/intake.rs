@@ -205,6 +205,15 @@ async fn finish(shared: &Shared, prepared: Prepared) -> Response {
     }
 }
 
+/// Why a polled page is not in the journal.
+#[derive(Debug)]
+pub(crate) enum NotPaged {
+    /// Try the same page again later.
+    Busy,
+    /// Its frame would be over the cap: ask for fewer records.
+    TooLong(String),
+}
+
 /// The answer to a body that was taken in.
 #[derive(Serialize)]
 struct Accepted {
@@ -299,17 +308,20 @@ impl Shared {
     }
 
     /// Hands a polled page in, with the cursor that belongs to it; gives how many records it had.
+    ///
+    /// *Crash*: page and cursor are committed together or not at all.
     pub(crate) async fn page(
         &self,
         origin: &Origin,
         body: &[u8],
         cursor: Vec<u8>,
-    ) -> Result<usize, Busy> {
+    ) -> Result<usize, NotPaged> {
         let now = (self.clock)();
         let prepared = self.prepare(origin, Provenance::Polled, now, body);
         let records = prepared.results.len();
-        let submission = prepared.submission.map_err(|_| Busy)?;
-        self.handle.submit(submission.with_cursor(&origin.name, cursor)).await?;
+        let submission = prepared.submission.map_err(NotPaged::TooLong)?;
+        let submission = submission.with_cursor(&origin.name, cursor);
+        self.handle.submit(submission).await.map_err(|Busy| NotPaged::Busy)?;
         Ok(records)
     }
 
