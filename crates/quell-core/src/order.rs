@@ -189,6 +189,9 @@ pub struct Call {
     pub sent_at: Option<Time>,
 }
 
+/// How many claims an order remembers.
+pub const CLAIMS_MAX: usize = 16;
+
 /// A step on its way, as the ledger keeps it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Order {
@@ -252,6 +255,9 @@ pub struct Order {
     /// When the newest effecting call was claimed: it left after this, if it left.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub claimed_at: Option<Time>,
+    /// When its effecting calls were claimed, the undo's too; the last [`CLAIMS_MAX`].
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub claims: Vec<Time>,
     /// An undo waits until this order is final: sessions end once more before a block is lifted.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub undo_after: Option<OrderId>,
@@ -314,6 +320,7 @@ impl Order {
             claimed: None,
             faults: 0,
             claimed_at: None,
+            claims: Vec::new(),
             undo_after: None,
             escalations: 0,
             awaits: None,

@@ -293,16 +293,30 @@ impl Step<'_> {
 
     fn after_read_back_undo(&self, answer: &Answer) -> Next {
         let looks = attempts(self.order, Verb::ReadBackUndo);
+        let sent = attempts(self.order, Verb::Undo);
+        let most = LOOKS_MAX.saturating_mul(sent.max(1));
+        // the newest claim is the undo's: the delays that the vendor states begin anew with each
+        let last = self.order.claims.last().copied().unwrap_or(self.order.changed_at);
+        let Capability { effective_after, read_back_lag, quiet, .. } = self.capability;
+        let patience = effective_after.saturating_add(read_back_lag).saturating_add(quiet);
+        let in_time = self.asked.since(last) < patience && looks < most;
         match answer {
             Answer::Seen { done: true, .. } => {
                 done(Event::UndoVerify, "the read-back finds access restored")
             }
-            Answer::Seen { done: false, conclusive: true }
-                if looks >= 3 && attempts(self.order, Verb::Undo) < REPEATS_MAX =>
-            {
-                self.go(None, Verb::Undo, self.at, "the read-back found no change: sent again")
+            Answer::Seen { done: false, conclusive: true } if in_time => {
+                let due = self.at.plus((patience / 16).clamp(SECOND / 20, 5 * MINUTE));
+                self.go(None, Verb::ReadBackUndo, due, "not seen yet; within the stated lag")
             }
-            _ if looks < LOOKS_MAX => {
+            Answer::Seen { done: false, conclusive: true } => {
+                if self.capability.repeat != Repeat::Never && sent < REPEATS_MAX {
+                    let why = "the read-back found no change: sent again";
+                    return self.go(None, Verb::Undo, self.at, why);
+                }
+                let why = format!("the read-back found no change after {sent} calls");
+                alarm(Event::UndoFail, why)
+            }
+            _ if looks < most => {
                 let due = self.at.plus(pause(looks));
                 self.go(None, Verb::ReadBackUndo, due, "not seen yet; again later")
             }

@@ -7,7 +7,7 @@ use super::Engine;
 use crate::effect::{CallId, Effect};
 use crate::id::OrderId;
 use crate::identity::{Class, Identity};
-use crate::order::{Answer, Capability, Event, On, Outcome, State, Verb};
+use crate::order::{Answer, CLAIMS_MAX, Capability, Event, On, Outcome, State, Verb};
 use crate::progress;
 use crate::time::Time;
 
@@ -82,6 +82,10 @@ impl Engine {
             if call.verb == Verb::Execute {
                 order.claimed_at = Some(at);
             }
+            if order.claims.len() >= CLAIMS_MAX {
+                order.claims.remove(0);
+            }
+            order.claims.push(at);
         });
     }
 

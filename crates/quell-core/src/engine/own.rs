@@ -89,6 +89,7 @@ fn was_sent(order: &Order) -> bool {
 }
 
 fn is_near(order: &Order, t: Time) -> bool {
-    let near = [order.sent_at, Some(order.changed_at), order.acknowledged_at];
-    near.iter().flatten().any(|at| t.since(*at).abs() <= SEEN_WITHIN)
+    let known = [order.sent_at, Some(order.changed_at), order.acknowledged_at];
+    let mut near = known.iter().flatten().chain(&order.claims);
+    near.any(|at| t.since(*at).abs() <= SEEN_WITHIN)
 }
