@@ -63,7 +63,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { steps: 600, sabotage: Sabotage::None, trail: 80 }
+        Self { steps: 500, sabotage: Sabotage::None, trail: 80 }
     }
 }
 
@@ -97,6 +97,8 @@ pub(crate) struct World {
     pub(crate) ledger: Ledger,
     /// Checkpoints that were given to somebody outside, who keeps them.
     pub(crate) held: Vec<String>,
+    /// How many of them the oracle has looked at.
+    pub(crate) looked_at: usize,
     /// Ids of the pages that reached people.
     pub(crate) delivered: BTreeSet<String>,
     /// How often each effecting call was sent.
@@ -109,6 +111,8 @@ pub(crate) struct World {
     faults: Faults,
     wire: Wire,
     arrivals: Vec<Arrival>,
+    /// People of whom there is a history.
+    known: Vec<String>,
     number: u64,
     step: u64,
     life: u64,
@@ -162,6 +166,7 @@ impl World {
             sources,
             ledger: Ledger::default(),
             held: Vec::new(),
+            looked_at: 0,
             delivered: BTreeSet::new(),
             sends: BTreeMap::new(),
             foreign: BTreeSet::new(),
@@ -171,6 +176,7 @@ impl World {
             faults,
             wire,
             arrivals: Vec::new(),
+            known: Vec::new(),
             number: 0,
             step: 0,
             life: 0,
@@ -185,9 +191,8 @@ impl World {
 
     /// Some people, each with a history and some stories within half a day.
     fn write_stories(&mut self) -> Result<(), String> {
-        let keys: Vec<String> = self.company.people.iter().map(|p| p.key.clone()).collect();
         for _ in 0..self.rng.span(1, 3) {
-            let Some(who) = self.rng.pick(&keys).cloned() else { continue };
+            let who = self.victim();
             let mut teller = self.teller();
             teller.history(&who, BEGIN)?;
             let arrivals = teller.arrivals;
@@ -196,14 +201,27 @@ impl World {
                 let at = BEGIN.plus(self.rng.span(0, 12 * HOUR));
                 self.write_story(&who, at)?;
             }
+            self.known.push(who);
         }
         Ok(())
     }
 
-    /// Somebody, any one, meets something.
-    fn meet(&mut self, at: Time) -> Result<(), String> {
+    /// Anybody; one whose accounts may be blocked is preferred.
+    fn victim(&mut self) -> String {
+        let preferred = |key: &&String| key.starts_with("admin") || *key == "payroll";
         let keys: Vec<String> = self.company.people.iter().map(|p| p.key.clone()).collect();
-        let Some(who) = self.rng.pick(&keys).cloned() else { return Ok(()) };
+        let some: Vec<String> = keys.iter().filter(preferred).cloned().collect();
+        let from = if self.rng.chance(400) { &some } else { &keys };
+        self.rng.pick(from).cloned().unwrap_or_default()
+    }
+
+    /// Somebody meets something; mostly one of whom there is a history.
+    fn meet(&mut self, at: Time) -> Result<(), String> {
+        let known = self.rng.pick(&self.known).cloned();
+        let who = match known.filter(|_| self.rng.chance(700)) {
+            Some(who) => who,
+            None => self.victim(),
+        };
         self.write_story(&who, at)
     }
 

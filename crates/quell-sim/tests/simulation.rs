@@ -1,19 +1,18 @@
 //! Simulation room: many seeds, each a world of its own, and the proof that the oracle can fail.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use quell_sim::{Failure, Options, Sabotage, Stats, run};
 
 /// Seeds of a plain `cargo test`; `SIM_SEEDS` sets another number.
-const SEEDS: u64 = 100;
+const SEEDS: u64 = 1000;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|text| text.parse().ok())
 }
 
 /// Runs seeds on all cores until one fails.
-#[expect(clippy::unwrap_used, reason = "a helper of tests")]
 fn many(first: u64, count: u64, options: Options) -> Result<Stats, Box<Failure>> {
     let next = AtomicU64::new(first);
     let all = Mutex::new((Stats::default(), None::<Failure>));
@@ -27,7 +26,7 @@ fn many(first: u64, count: u64, options: Options) -> Result<Stats, Box<Failure>>
                         return;
                     }
                     let result = run(seed, &options);
-                    let mut all = all.lock().unwrap();
+                    let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
                     match result {
                         Ok(stats) => all.0.add(&stats),
                         Err(failure) => {
@@ -39,7 +38,7 @@ fn many(first: u64, count: u64, options: Options) -> Result<Stats, Box<Failure>>
             });
         }
     });
-    let (stats, failure) = all.into_inner().unwrap();
+    let (stats, failure) = all.into_inner().unwrap_or_else(PoisonError::into_inner);
     failure.map_or(Ok(stats), |failure| Err(Box::new(failure)))
 }
 

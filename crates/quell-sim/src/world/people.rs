@@ -1,6 +1,7 @@
 //! Simulation room, people: they sign in, answer, freeze, take back and change what is written
 //! down, well or badly.
 
+use quell_core::action::Action;
 use quell_core::effect::{Freeze, Input, Reply, TakeBack};
 use quell_core::identity::{Account, Class};
 use quell_core::order::{Order, State};
@@ -38,8 +39,7 @@ impl World {
         }
     }
 
-    #[expect(clippy::needless_pass_by_value, reason = "reads as a sentence where it is called")]
-    fn tell(&mut self, input: Input) -> Result<(), String> {
+    fn tell(&mut self, input: &Input) -> Result<(), String> {
         self.note(|| format!("a person: {input:?}").chars().take(300).collect());
         self.process.iter_mut().try_for_each(|p| p.input(input.clone(), Asker::Person))
     }
@@ -66,7 +66,7 @@ impl World {
         let Some(by) = by else { return Ok(()) };
         let approve = self.rng.chance(850);
         self.stats.count(if approve { "people: approved" } else { "people: denied" });
-        self.tell(Input::Answer(Reply { order: order.id, by, approve, why: String::new() }))
+        self.tell(&Input::Answer(Reply { order: order.id, by, approve, why: String::new() }))
     }
 
     fn freeze(&mut self) -> Result<(), String> {
@@ -74,19 +74,22 @@ impl World {
         let until = self.rng.chance(700).then(|| self.now.plus(self.rng.span(MINUTE, 3 * HOUR)));
         self.stats.count("people: froze");
         let by = company::login(&company::officer(0));
-        self.tell(Input::Freeze(Freeze { on, until, by, why: "drill".to_owned() }))
+        self.tell(&Input::Freeze(Freeze { on, until, by, why: "drill".to_owned() }))
     }
 
     fn take_back(&mut self) -> Result<(), String> {
         let done = [State::Verified, State::NotProvable, State::Partial, State::UndoFailed];
-        let any = self.rng.chance(100);
-        let Some(order) = self.order(|order| any || done.contains(&order.state)) else {
+        let (any, watch) = (self.rng.chance(100), self.rng.chance(200));
+        let fits = |order: &Order| {
+            any || done.contains(&order.state) && watch == (order.action == Action::Watch)
+        };
+        let Some(order) = self.order(fits) else {
             return Ok(());
         };
         self.stats.count("people: took back");
         let by = company::login(&company::officer(1));
         let why = "it was an error".to_owned();
-        self.tell(Input::TakeBack(TakeBack { order: order.id, by, why }))
+        self.tell(&Input::TakeBack(TakeBack { order: order.id, by, why }))
     }
 
     fn change_directory(&mut self) -> Result<(), String> {
