@@ -31,6 +31,8 @@ pub enum Input {
     Configured(Configured),
     /// A timer is due.
     Tick,
+    /// A claimed call did not leave, and will not: a freeze came between claim and send.
+    Unsent(CallId),
 }
 
 /// One intake of one source.

@@ -11,7 +11,7 @@ use crate::effect::{CallId, Configured, Effect, Freeze, Input, Notice, WatchEntr
 use crate::finding::Finding;
 use crate::history::{Bounds, Kept, Timeline};
 use crate::id::{CaseId, Digest, FindingId, OrderId, Tenant, WatchId, notice_id};
-use crate::order::{Capability, Order};
+use crate::order::{Capability, Order, Verb};
 use crate::policy::Policy;
 use crate::resolve::Subject;
 use crate::rule::{RuleIdx, Rules};
@@ -164,6 +164,7 @@ impl Engine {
             Input::Restarted => self.on_restarted(),
             Input::Configured(configured) => self.on_configured(configured),
             Input::Tick => self.on_tick(),
+            Input::Unsent(call) => self.on_unsent(*call),
         }
         self.settle();
         self.flush(woken);
@@ -232,6 +233,13 @@ impl Engine {
     pub fn may_send(&self, call: CallId) -> bool {
         let claimed = self.orders.get(&call.order).and_then(|order| order.claimed);
         claimed == Some((call.verb, call.attempt))
+    }
+
+    /// True when a freeze that comes between the claim of this call and its sending stops it. An
+    /// undo, and the end of sessions that goes before one, are not stopped.
+    pub fn heeds_freeze(&self, call: CallId) -> bool {
+        let order = self.orders.get(&call.order);
+        call.verb == Verb::Execute && order.is_some_and(|order| !order.by_person())
     }
 
     fn tenant(&self) -> &str {

@@ -192,6 +192,10 @@ pub struct Call {
 /// How many claims an order remembers.
 pub const CLAIMS_MAX: usize = 16;
 
+fn is_zero(counts: &[u32; 5]) -> bool {
+    counts.iter().all(|count| *count == 0)
+}
+
 /// A step on its way, as the ledger keeps it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Order {
@@ -255,9 +259,20 @@ pub struct Order {
     /// When the newest effecting call was claimed: it left after this, if it left.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub claimed_at: Option<Time>,
-    /// When its effecting calls were claimed, the undo's too; the last [`CLAIMS_MAX`].
+    /// When its effecting calls were claimed, the undo's too; the last [`CLAIMS_MAX`]. One that was
+    /// given back unsent is not among them.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub claims: Vec<Time>,
+    /// How often the target accepted each effecting verb, by place as in `attempts`.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub accepted: [u32; 5],
+    /// How often each effecting verb ended without an answer, by place as in `attempts`.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub lost: [u32; 5],
+    /// When the newest effecting call was accepted or given up for lost: the delays that the target
+    /// states run from then.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub sighted_at: Option<Time>,
     /// An undo waits until this order is final: sessions end once more before a block is lifted.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub undo_after: Option<OrderId>,
@@ -321,6 +336,9 @@ impl Order {
             faults: 0,
             claimed_at: None,
             claims: Vec::new(),
+            accepted: [0; 5],
+            lost: [0; 5],
+            sighted_at: None,
             undo_after: None,
             escalations: 0,
             awaits: None,

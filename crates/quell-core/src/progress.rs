@@ -17,9 +17,11 @@ pub struct Next {
     pub page: bool,
 }
 
-/// How often the effecting call is sent because a read-back found the effect absent.
+/// How often the target may accept the effecting call and the read-back find nothing of it.
 pub const REPEATS_MAX: u32 = 3;
-/// How often a call is tried that is known not to have happened.
+/// How often the effecting call may end without an answer: time-outs, deaths of the engine.
+pub const LOST_MAX: u32 = 20;
+/// How often a call is tried in all; those that the target refused are known not to have happened.
 pub const TRIES_MAX: u32 = 60;
 /// How often a read-back is tried for each effecting call before nothing can be proved.
 pub const LOOKS_MAX: u32 = 40;
@@ -42,7 +44,16 @@ pub fn slot(verb: Verb) -> usize {
 
 /// The attempts of a verb so far.
 pub fn attempts(order: &Order, verb: Verb) -> u32 {
-    order.attempts.get(slot(verb)).copied().unwrap_or_default()
+    at_place(&order.attempts, verb)
+}
+
+fn at_place(counts: &[u32; 5], verb: Verb) -> u32 {
+    counts.get(slot(verb)).copied().unwrap_or_default()
+}
+
+/// How many calls of an effecting verb may have done something so far.
+fn left(order: &Order, verb: Verb) -> u32 {
+    at_place(&order.accepted, verb).saturating_add(at_place(&order.lost, verb))
 }
 
 /// The first call of a permitted order.
@@ -192,7 +203,7 @@ impl Step<'_> {
             return self.go(lost, Verb::ReadBack, due, "no proof either way: read back first");
         }
         match self.capability.repeat {
-            Repeat::Safe if attempts(self.order, Verb::Execute) < TRIES_MAX => {
+            Repeat::Safe if self.may_be_lost_again(Verb::Execute) => {
                 let due = self.later(None);
                 self.go(lost, Verb::Execute, due, "no proof either way; the call is safe to repeat")
             }
@@ -205,7 +216,7 @@ impl Step<'_> {
 
     fn after_read_back(&self, answer: &Answer) -> Next {
         let looks = attempts(self.order, Verb::ReadBack);
-        let most = LOOKS_MAX.saturating_mul(attempts(self.order, Verb::Execute).max(1));
+        let most = LOOKS_MAX.saturating_mul(left(self.order, Verb::Execute).max(1));
         // of the newest call: the lag that the vendor states begins anew with each
         let Order { acknowledged_at, sent_at, claimed_at, .. } = self.order;
         let sent = acknowledged_at.or(*sent_at).max(*claimed_at).unwrap_or(self.asked);
@@ -245,13 +256,28 @@ impl Step<'_> {
         }
     }
 
+    fn may_be_lost_again(&self, verb: Verb) -> bool {
+        at_place(&self.order.lost, verb) < LOST_MAX && attempts(self.order, verb) < TRIES_MAX
+    }
+
+    /// When an effecting call is sent once more that is not seen to have done anything; never, where
+    /// its class says so, or where it was accepted or lost too often. What the target refused does
+    /// not count: it is known not to have happened.
+    fn once_more(&self, verb: Verb) -> Option<Time> {
+        let may = self.capability.repeat != Repeat::Never
+            && at_place(&self.order.accepted, verb) < REPEATS_MAX
+            && self.may_be_lost_again(verb);
+        let lost = at_place(&self.order.lost, verb);
+        let pause = lost.checked_sub(1).map_or(0, pause);
+        may.then(|| self.at.plus(pause))
+    }
+
     fn repeat_or_give_up(&self) -> Next {
-        let sent = attempts(self.order, Verb::Execute);
-        let may = matches!(self.capability.repeat, Repeat::Safe | Repeat::AfterReadBack);
-        if may && sent < REPEATS_MAX {
+        if let Some(due) = self.once_more(Verb::Execute) {
             let why = "the read-back found it not done: sent again";
-            return self.go(Some(Event::Retry), Verb::Execute, self.at, why);
+            return self.go(Some(Event::Retry), Verb::Execute, due, why);
         }
+        let sent = left(self.order, Verb::Execute);
         alarm(Event::GiveUp, format!("the read-back found it not done after {sent} calls"))
     }
 
@@ -260,11 +286,10 @@ impl Step<'_> {
         if self.order.acknowledged_at.is_some() {
             return done(Event::CannotProve, "accepted; the read-back cannot tell");
         }
-        if self.capability.repeat == Repeat::Safe
-            && attempts(self.order, Verb::Execute) < REPEATS_MAX
-        {
+        let again = self.once_more(Verb::Execute);
+        if let Some(due) = again.filter(|_| self.capability.repeat == Repeat::Safe) {
             let why = "nothing can be proved; the call is safe to repeat";
-            return self.go(Some(Event::Retry), Verb::Execute, self.at, why);
+            return self.go(Some(Event::Retry), Verb::Execute, due, why);
         }
         alarm(Event::HandOver, "nobody can tell whether it happened".to_owned())
     }
@@ -287,16 +312,23 @@ impl Step<'_> {
                 let why = "no proof either way: read back first";
                 self.go(None, Verb::ReadBackUndo, self.at.plus(SECOND), why)
             }
+            Answer::Fault { fault: Fault::Indeterminate, .. }
+                if self.capability.repeat == Repeat::Safe && self.may_be_lost_again(Verb::Undo) =>
+            {
+                let why = "no proof either way; the inverse is safe to repeat";
+                self.go(None, Verb::Undo, self.later(None), why)
+            }
             _ => alarm(Event::UndoFail, "the inverse failed".to_owned()),
         }
     }
 
     fn after_read_back_undo(&self, answer: &Answer) -> Next {
         let looks = attempts(self.order, Verb::ReadBackUndo);
-        let sent = attempts(self.order, Verb::Undo);
+        let sent = left(self.order, Verb::Undo);
         let most = LOOKS_MAX.saturating_mul(sent.max(1));
-        // the newest claim is the undo's: the delays that the vendor states begin anew with each
-        let last = self.order.claims.last().copied().unwrap_or(self.order.changed_at);
+        // The newest effecting call was the undo: the delays that the vendor states begin anew with
+        // each, and where its answer was lost nobody knows when it left.
+        let last = self.order.sighted_at.unwrap_or(self.order.changed_at);
         let Capability { effective_after, read_back_lag, quiet, .. } = self.capability;
         let patience = effective_after.saturating_add(read_back_lag).saturating_add(quiet);
         let in_time = self.asked.since(last) < patience && looks < most;
@@ -309,9 +341,9 @@ impl Step<'_> {
                 self.go(None, Verb::ReadBackUndo, due, "not seen yet; within the stated lag")
             }
             Answer::Seen { done: false, conclusive: true } => {
-                if self.capability.repeat != Repeat::Never && sent < REPEATS_MAX {
+                if let Some(due) = self.once_more(Verb::Undo) {
                     let why = "the read-back found no change: sent again";
-                    return self.go(None, Verb::Undo, self.at, why);
+                    return self.go(None, Verb::Undo, due, why);
                 }
                 let why = format!("the read-back found no change after {sent} calls");
                 alarm(Event::UndoFail, why)

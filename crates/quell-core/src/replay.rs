@@ -31,6 +31,8 @@ pub mod kind {
     pub const CONFIGURED: u16 = 9;
     /// A tick (JSON).
     pub const TICK: u16 = 10;
+    /// A claimed call that did not leave (JSON).
+    pub const UNSENT: u16 = 11;
 }
 
 /// A frame that cannot be read.
@@ -99,6 +101,7 @@ pub fn encode(input: &Input) -> (u16, Vec<u8>) {
         Input::Restarted => (kind::RESTARTED, b"{}".to_vec()),
         Input::Configured(configured) => json(kind::CONFIGURED, bytes(configured)),
         Input::Tick => (kind::TICK, b"{}".to_vec()),
+        Input::Unsent(call) => json(kind::UNSENT, bytes(call)),
     }
 }
 
@@ -127,6 +130,7 @@ pub fn decode(kind: u16, body: &[u8]) -> Result<Input, Unreadable> {
         kind::RESTARTED => Input::Restarted,
         kind::CONFIGURED => Input::Configured(json::<Configured>(kind, body)?),
         kind::TICK => Input::Tick,
+        kind::UNSENT => Input::Unsent(json::<CallId>(kind, body)?),
         other => return Err(Unreadable::Kind(other)),
     })
 }

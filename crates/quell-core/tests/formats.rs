@@ -272,6 +272,7 @@ fn inputs() -> Vec<(&'static str, Input)> {
         ("08-restarted.json", Input::Restarted),
         ("09-configured.json", Input::Configured(configured)),
         ("10-tick.json", Input::Tick),
+        ("11-unsent.json", Input::Unsent(call)),
     ]
 }
 

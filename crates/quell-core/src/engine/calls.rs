@@ -7,7 +7,7 @@ use super::Engine;
 use crate::effect::{CallId, Effect};
 use crate::id::OrderId;
 use crate::identity::{Class, Identity};
-use crate::order::{Answer, CLAIMS_MAX, Capability, Event, On, Outcome, State, Verb};
+use crate::order::{Answer, CLAIMS_MAX, Capability, Event, Fault, On, Outcome, State, Verb};
 use crate::progress;
 use crate::time::Time;
 
@@ -59,7 +59,7 @@ impl Engine {
         if call.verb == Verb::Execute {
             if let Some(freeze) = self.freeze.as_ref().filter(|_| !order.by_person()) {
                 let why = format!("frozen by {}: {}", freeze.by, freeze.why);
-                self.put_aside(call, state, &why);
+                self.put_aside(call, &why);
                 return;
             }
             if let Some(why) = self.untouchable(call.order) {
@@ -106,9 +106,9 @@ impl Engine {
 
     /// A freeze stops a call: an order that never left is held, one that may have left keeps its
     /// place and goes on when the freeze ends.
-    fn put_aside(&mut self, call: CallId, state: State, why: &str) {
+    fn put_aside(&mut self, call: CallId, why: &str) {
         self.drop_call(call.order);
-        if state == State::Unknown {
+        if self.orders.get(&call.order).is_some_and(|order| order.state == State::Unknown) {
             self.change(call.order, |order| order.parked = true);
         } else {
             self.advance(call.order, Event::Hold, why, &Value::Null);
@@ -121,6 +121,44 @@ impl Engine {
             self.change(id, |order| order.parked = false);
             self.call(id, Verb::Execute, self.at);
         }
+    }
+
+    /// Dispatch gives a claimed call back: it did not leave, because a freeze came in between. The
+    /// order stands where it stood before the claim, and waits for the end of the freeze.
+    pub(super) fn on_unsent(&mut self, call: CallId) {
+        if !self.may_send(call) {
+            return;
+        }
+        let id = call.order;
+        self.change(id, |order| {
+            order.claimed = None;
+            order.awaits = None;
+            order.claims.pop();
+            if call.verb == Verb::Execute {
+                order.claimed_at = order.claims.last().copied();
+            }
+        });
+        self.scratch.effects.push(Effect::Done(call));
+        if call.verb != Verb::Execute {
+            self.call(id, call.verb, self.at);
+            return;
+        }
+        self.advance(id, Event::GiveBack, "it did not leave: it was stopped", &Value::Null);
+        let Some(order) = self.orders.get(&id) else { return };
+        let (case, unsure, by_person) = (order.case, order.unsure, order.by_person());
+        match self.freeze.as_ref().filter(|_| !by_person) {
+            Some(freeze) => {
+                let why = format!("frozen by {}: {}", freeze.by, freeze.why);
+                if unsure {
+                    let why = "this call did not leave, an earlier one may have";
+                    self.advance(id, Event::LoseSight, why, &Value::Null);
+                }
+                self.put_aside(call, &why);
+            }
+            None => self.call(id, Verb::Execute, self.at),
+        }
+        // While it was claimed its ground may have been withdrawn.
+        self.scratch.replan.insert(case);
     }
 
     pub(super) fn on_outcome(&mut self, outcome: &Outcome) {
@@ -176,8 +214,17 @@ impl Engine {
     fn learn(&mut self, outcome: &Outcome) {
         let at = self.at;
         let failed = matches!(outcome.answer, Answer::Fault { .. });
+        let effecting = progress::is_effecting(outcome.verb);
         self.change(outcome.order, |order| {
             order.faults = if failed { order.faults.saturating_add(1) } else { 0 };
+            if effecting && !is_refusal(&outcome.answer) {
+                let accepted = matches!(outcome.answer, Answer::Accepted { .. });
+                let counts = if accepted { &mut order.accepted } else { &mut order.lost };
+                if let Some(count) = counts.get_mut(progress::slot(outcome.verb)) {
+                    *count = count.saturating_add(1);
+                }
+                order.sighted_at = Some(at);
+            }
         });
         self.change(outcome.order, |order| match (outcome.verb, &outcome.answer) {
             (Verb::Probe, Answer::Before { alive, snapshot, .. }) => {
@@ -270,6 +317,11 @@ impl Engine {
             self.on_outcome(&outcome);
         }
     }
+}
+
+/// True when the target said that nothing happened.
+fn is_refusal(answer: &Answer) -> bool {
+    matches!(answer, Answer::Fault { fault, .. } if *fault != Fault::Indeterminate)
 }
 
 /// What a target reports goes into records, so it is cut to what they may hold.

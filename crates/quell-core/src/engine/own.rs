@@ -8,8 +8,7 @@ use crate::action::Action;
 use crate::effect::Freeze;
 use crate::id::OrderId;
 use crate::identity::Scheme;
-use crate::order::{Event, Order, State, Verb};
-use crate::progress;
+use crate::order::{Event, Order, State};
 use crate::signal::{Kind, Signal};
 use crate::time::{HOUR, MINUTE, Time};
 
@@ -80,12 +79,10 @@ impl Engine {
     }
 }
 
-/// True when an effecting call of the order may have left: one that waits for its claim has not.
+/// True when an effecting call of the order may have left: one that waits for its claim, or was
+/// given back, has not.
 fn was_sent(order: &Order) -> bool {
-    let made = |verb| progress::attempts(order, verb);
-    let waits = order.awaits.is_some_and(|(verb, _)| progress::is_effecting(verb))
-        && order.claimed.is_none();
-    made(Verb::Execute) + made(Verb::Undo) > u32::from(waits)
+    !order.claims.is_empty() || order.sent_at.is_some()
 }
 
 fn is_near(order: &Order, t: Time) -> bool {

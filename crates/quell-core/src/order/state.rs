@@ -108,6 +108,8 @@ names! {
         UndoVerify = "undo_verify",
         /// The inverse failed.
         UndoFail = "undo_fail",
+        /// Dispatch gives a claimed call back: it did not leave.
+        GiveBack = "give_back",
     }
 }
 
@@ -167,6 +169,7 @@ impl State {
             (S::Permitted, E::FindUnchanged) => Some(S::NoChange),
             (S::Permitted, E::Fail) => Some(S::Failed),
             (S::Permitted, E::LoseSight) => Some(S::Unknown),
+            (S::Dispatched, E::GiveBack) => Some(S::Permitted),
             (S::Dispatched | S::Unknown, event) => sighted(event),
             (S::Acknowledged, E::TakeEffect) => Some(S::Effective),
             (S::Acknowledged | S::Effective, E::Acknowledge) => None,

@@ -228,6 +228,21 @@ impl Driver {
                 return;
             }
         }
+        if call.verb == Verb::Execute && self.engine.freeze().is_some() {
+            assert!(!self.engine.heeds_freeze(id), "a claim was granted in a freeze");
+        }
+        if call.verb == Verb::Execute && self.dice.one_in(10) {
+            // Dispatch sees a freeze that the engine knows, or not any more.
+            if self.dice.one_in(2) {
+                self.freeze();
+            }
+            if self.crashes && self.dice.one_in(4) {
+                return self.crash();
+            }
+            self.step(Input::Unsent(id));
+            assert!(!self.engine.may_send(id), "{id:?} was given back and may go");
+            return;
+        }
         let answer = self.answer_to(call.verb);
         let tally = self.tallies.entry(call.order).or_default();
         let refused =

@@ -19,5 +19,6 @@ mod reach;
 mod states;
 mod drive;
 mod walk;
+mod repeats;
 mod crash;
 mod closed;

@@ -71,6 +71,7 @@ fn order(repeated: u32, control: Option<bool>) -> Order {
     let mut order = Order::planned(OrderId([1; 16]), CaseId([2; 16]), Action::EndSessions, on, at);
     order.findings = vec![FindingId([3; 16])];
     order.attempts = [repeated; 5];
+    order.accepted = [0, 1, 0, 1, 0];
     order.sent_at = Some(at);
     order.control = control;
     order
