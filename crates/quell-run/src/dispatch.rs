@@ -15,6 +15,8 @@ pub const IN_FLIGHT_MAX: usize = 64;
 #[derive(Debug, Default)]
 pub struct Dispatch {
     waiting: BTreeMap<(Time, CallId), Call>,
+    /// When each waiting call is due: none waits twice.
+    due: BTreeMap<CallId, Time>,
     running: BTreeMap<CallId, String>,
     busy: BTreeSet<String>,
     stopped: bool,
@@ -31,22 +33,32 @@ pub fn needs_claim(call: &Call) -> bool {
 }
 
 impl Dispatch {
-    /// Takes calls of a committed group, or of the outbox at start.
+    /// Takes calls of a committed group, or of the outbox at start. One that waits or runs already
+    /// stays as it is.
     pub fn add(&mut self, calls: impl IntoIterator<Item = Call>) {
         for call in calls {
             let id = id(&call);
-            if !self.running.contains_key(&id) {
+            if !self.running.contains_key(&id) && !self.due.contains_key(&id) {
+                self.due.insert(id, call.due);
                 self.waiting.insert((call.due, id), call);
             }
         }
+    }
+
+    /// Takes the outbox for everything that waits, after the engine was loaded again. What runs
+    /// runs on, and keeps its account.
+    pub fn replace(&mut self, outbox: impl IntoIterator<Item = Call>) {
+        self.waiting.clear();
+        self.due.clear();
+        self.add(outbox);
     }
 
     /// Drops waiting calls that are over or no longer wanted. A running one keeps its account
     /// until [`Dispatch::finished`]: its request may still be out.
     pub fn remove(&mut self, dones: &[CallId]) {
         for done in dones {
-            let key = self.waiting.keys().find(|(_, id)| id == done).copied();
-            key.and_then(|key| self.waiting.remove(&key));
+            let due = self.due.remove(done);
+            due.and_then(|due| self.waiting.remove(&(due, *done)));
         }
     }
 
@@ -67,6 +79,7 @@ impl Dispatch {
             if !self.busy.insert(lane.clone()) {
                 continue;
             }
+            self.due.remove(&key.1);
             if let Some(call) = self.waiting.remove(&key) {
                 self.running.insert(key.1, lane);
                 go.push(call);
@@ -100,5 +113,56 @@ impl Dispatch {
     /// How many wait and how many run.
     pub fn counts(&self) -> (usize, usize) {
         (self.waiting.len(), self.running.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quell_core::action::Action;
+    use quell_core::id::OrderId;
+    use quell_core::identity::Account;
+    use quell_core::order::Verb;
+
+    fn call(order: u8, verb: Verb, due: i64) -> Call {
+        let id = format!("00u{order}");
+        Call {
+            order: OrderId([order; 16]),
+            verb,
+            attempt: 1,
+            due: Time(due),
+            action: Action::EndSessions,
+            account: Account { provider: "okta".to_owned(), id, login: None },
+            snapshot: None,
+            acknowledged_at: None,
+            sent_at: None,
+        }
+    }
+
+    fn names(calls: &[Call]) -> Vec<u8> {
+        calls.iter().map(|call| call.order.0[0]).collect()
+    }
+
+    /// No call waits twice, and after a reload nothing waits that is not in the outbox.
+    #[test]
+    fn the_outbox_stands_for_everything_that_waited() {
+        let mut dispatch = Dispatch::default();
+        dispatch.add([call(1, Verb::Execute, 0), call(2, Verb::Execute, 5)]);
+        dispatch.add([call(2, Verb::Execute, 9), call(3, Verb::ReadBack, 5)]);
+        assert_eq!(names(&dispatch.ready(Time(0))), [1]);
+        assert_eq!(dispatch.counts(), (2, 1), "2 and 3 wait once each, 1 runs");
+        dispatch.replace([
+            call(1, Verb::Execute, 0),
+            call(2, Verb::Execute, 5),
+            call(4, Verb::Probe, 5),
+        ]);
+        assert_eq!(dispatch.counts(), (2, 1), "1 still runs, 3 is forgotten");
+        assert_eq!(names(&dispatch.ready(Time(5))), [2, 4]);
+        dispatch.remove(&[id(&call(2, Verb::Execute, 5))]);
+        for order in [1, 2, 4] {
+            let verb = if order == 4 { Verb::Probe } else { Verb::Execute };
+            dispatch.finished(id(&call(order, verb, 0)));
+        }
+        assert!(dispatch.is_idle());
     }
 }

@@ -10,11 +10,15 @@ use quell_core::replay::{self, Unreadable};
 use quell_core::time::Time;
 use quell_evidence::canonical;
 use quell_store::frame::Content;
-use quell_store::views::{Frames, StateRows};
+use quell_store::views::{Frames, StateRows, StoredCheckpoint};
 use quell_store::{
-    Body, CallKey, Change, Commit, CommitError, Effects, Frame, LeaseError, ReadError, RecordDraft,
-    Store, WatchChange,
+    Body, CallKey, Change, CheckpointSigner, Commit, CommitError, Effects, Frame, LeaseError,
+    ReadError, RecordDraft, SequenceError, Store, WatchChange, WriteError,
 };
+
+/// Opens the store, for the first time and again: once the one before was dropped. Gives a sentence
+/// for people when it cannot be opened.
+pub type Opener = Box<dyn FnMut() -> Result<Box<dyn Store>, String> + Send>;
 
 /// One input on its way, with its frame's body made beforehand on any core.
 #[derive(Debug)]
@@ -67,6 +71,8 @@ pub struct Receipt {
     pub seq: u64,
     /// A claim: dispatch may send.
     pub may_send: bool,
+    /// A claim: a freeze that comes before it is sent stops it.
+    pub heeds_freeze: bool,
     /// An answer: why it did not count.
     pub refused: Option<String>,
 }
@@ -84,6 +90,11 @@ pub struct Outputs {
     pub notices: Vec<Notice>,
     /// When the engine wants a tick.
     pub wake_at: Option<Time>,
+    /// A freeze is in force.
+    pub frozen: bool,
+    /// The whole outbox, after the engine was loaded again: it stands for everything that dispatch
+    /// was told before, calls and dones of this group among it.
+    pub outbox: Option<Vec<Call>>,
 }
 
 /// Why the keeper cannot go on.
@@ -115,16 +126,43 @@ pub enum KeepError {
     /// The engine is ahead of the store and could not be loaded again.
     #[error("the engine was dropped after a failed commit and is not loaded yet")]
     Dropped,
+    /// The store does not open.
+    #[error("the store cannot be opened: {0}")]
+    Open(String),
+}
+
+impl KeepError {
+    /// True when trying again in this process would not help: it must end and say why, so that
+    /// whoever watches over it starts another.
+    pub fn is_final(&self) -> bool {
+        let gone = |error: &WriteError| {
+            use WriteError as W;
+            matches!(error, W::Fenced { .. } | W::NoLease(_) | W::Damaged(_))
+        };
+        match self {
+            Self::Open(_) | Self::State(_) | Self::Frame(_) => true,
+            Self::Read(error) => matches!(error, ReadError::Damaged(_)),
+            Self::Commit(CommitError::Write(error)) | Self::Lease(LeaseError::Write(error)) => {
+                gone(error)
+            }
+            Self::Commit(_) | Self::Lease(_) | Self::Record { .. } | Self::Dropped => false,
+        }
+    }
 }
 
 /// The engine with its store.
 pub struct Keeper {
-    store: Box<dyn Store>,
+    /// None while it must be opened again.
+    store: Option<Box<dyn Store>>,
+    open: Opener,
     config: Config,
     configured: Configured,
+    holder: String,
     epoch: u64,
     engine: Option<Engine>,
     restarted: bool,
+    /// The engine was loaded again, and dispatch does not know the outbox of now.
+    owes_outbox: bool,
 }
 
 impl std::fmt::Debug for Keeper {
@@ -134,29 +172,61 @@ impl std::fmt::Debug for Keeper {
 }
 
 impl Keeper {
-    /// Takes the lease and loads the engine: state rows as they are, timelines folded from the
-    /// journal within retention.
+    /// Opens the store, takes the lease and loads the engine: state rows as they are, timelines
+    /// folded from the journal within retention.
     ///
     /// # Errors
     /// [`KeepError`]; nothing was written but the lease.
     ///
     /// *Crash*: as before.
     pub fn open(
-        mut store: Box<dyn Store>,
+        open: Opener,
         config: Config,
         configured: Configured,
         holder: &str,
         now: Time,
     ) -> Result<Self, KeepError> {
-        let epoch = store.acquire(&config.tenant, holder)?;
-        let mut keeper = Self { store, config, configured, epoch, engine: None, restarted: false };
+        let mut keeper = Self {
+            store: None,
+            open,
+            config,
+            configured,
+            holder: holder.to_owned(),
+            epoch: 0,
+            engine: None,
+            restarted: false,
+            owes_outbox: false,
+        };
         keeper.load(now)?;
         Ok(keeper)
     }
 
+    /// The store; opened, with its lease, where an earlier write ended unsure. One that does not
+    /// give the lease is dropped again.
+    fn store(&mut self) -> Result<&mut dyn Store, KeepError> {
+        let store = match self.store.take() {
+            Some(store) => store,
+            None => {
+                let mut store = (self.open)().map_err(KeepError::Open)?;
+                self.epoch = store.acquire(&self.config.tenant, &self.holder)?;
+                store
+            }
+        };
+        Ok(self.store.insert(store).as_mut())
+    }
+
+    /// After an unsure write only a store that is opened again knows what is true: this one is
+    /// dropped, with its lock, and so is the engine.
+    fn drop_unsure(&mut self, error: &WriteError) {
+        if matches!(error, WriteError::Unsure(_) | WriteError::Halted) {
+            self.store = None;
+            self.engine = None;
+        }
+    }
+
     /// Loads the engine again from what is committed.
     fn load(&mut self, now: Time) -> Result<(), KeepError> {
-        let views = self.store.views()?;
+        let views = self.store()?.views()?;
         let tenant = self.config.tenant.as_str();
         let mut rows: Vec<(&str, String, Vec<u8>)> = Vec::new();
         for table in ["directory", "finding", "case", "order", "budget", "freeze"] {
@@ -201,25 +271,37 @@ impl Keeper {
     }
 
     /// Appends, steps and commits a group. After an error nothing has happened, or it is not
-    /// known; the engine is dropped and loaded again at the next call.
+    /// known; the engine is dropped and loaded again at the next call, from a store that is opened
+    /// again where it is not known.
     ///
     /// # Errors
-    /// [`KeepError`].
+    /// [`KeepError`]; see [`KeepError::is_final`].
     ///
     /// *Crash*: the group is there as a whole or not at all.
     pub fn commit(&mut self, now: Time, group: Vec<Submission>) -> Result<Outputs, KeepError> {
         if self.engine.is_none() {
             self.load(now)?;
+            self.owes_outbox = true;
         }
         let result = self.try_commit(now, group);
-        if result.is_err() {
+        if let Err(error) = &result {
             self.engine = None;
+            if let KeepError::Commit(CommitError::Write(error)) = error {
+                self.drop_unsure(error);
+            }
         }
-        result
+        let mut outputs = result?;
+        if self.owes_outbox {
+            // Where it cannot be read now, the next group brings it.
+            outputs.outbox = self.outbox().ok();
+            self.owes_outbox = outputs.outbox.is_none();
+        }
+        Ok(outputs)
     }
 
     fn try_commit(&mut self, now: Time, group: Vec<Submission>) -> Result<Outputs, KeepError> {
         let first = if self.restarted { Vec::new() } else { self.first_inputs() };
+        let store = self.store.as_mut().ok_or(KeepError::Dropped)?;
         let engine = self.engine.as_mut().ok_or(KeepError::Dropped)?;
         let at = now.max(engine.at());
         let mut commit = Commit {
@@ -258,10 +340,12 @@ impl Keeper {
             take(engine.step(at, &input), at, &mut commit.effects, &mut outputs)?;
             let granted = matches!(&input, Input::Claim(call) if engine.may_send(*call));
             let may_send = granted && !claimed;
-            outputs.receipts.push(Receipt { at, seq: 0, may_send, refused });
+            let heeds_freeze = matches!(&input, Input::Claim(call) if engine.heeds_freeze(*call));
+            outputs.receipts.push(Receipt { at, seq: 0, may_send, heeds_freeze, refused });
         }
         outputs.wake_at = engine.wake_at();
-        let committed = self.store.commit(&commit)?;
+        outputs.frozen = engine.freeze().is_some();
+        let committed = store.commit(&commit)?;
         let skip = u64::try_from(first.len()).unwrap_or_default();
         for (n, receipt) in
             (committed.journal_seq.saturating_add(skip)..).zip(&mut outputs.receipts)
@@ -272,12 +356,13 @@ impl Keeper {
         Ok(outputs)
     }
 
-    /// The calls that were in the outbox when the engine was loaded.
+    /// The calls that are in the outbox.
     ///
     /// # Errors
-    /// [`ReadError`].
-    pub fn outbox(&self) -> Result<Vec<Call>, ReadError> {
-        let rows = self.store.views()?.outbox(&self.config.tenant, 10_000)?;
+    /// [`KeepError::Read`], and [`KeepError::Dropped`] while the store is not open.
+    pub fn outbox(&self) -> Result<Vec<Call>, KeepError> {
+        let store = self.store.as_ref().ok_or(KeepError::Dropped)?;
+        let rows = store.views()?.outbox(&self.config.tenant, 10_000)?;
         Ok(rows.into_iter().map(|row| row.call).collect())
     }
 
@@ -295,19 +380,29 @@ impl Keeper {
         self.engine.as_ref()
     }
 
-    /// The store, for the sequencer and for readers.
-    pub fn store(&mut self) -> &mut dyn Store {
-        self.store.as_mut()
+    /// Signs a checkpoint over everything that is committed. While the store waits to be opened
+    /// again nothing is signed: the next group opens it.
+    ///
+    /// # Errors
+    /// [`SequenceError`].
+    ///
+    /// *Crash*: the checkpoint is stored or not; a later one covers the same records.
+    pub fn checkpoint(
+        &mut self,
+        now: Time,
+        signer: &dyn CheckpointSigner,
+    ) -> Result<StoredCheckpoint, SequenceError> {
+        let store = self.store.as_mut().ok_or(SequenceError::Write(WriteError::Halted))?;
+        let signed = store.checkpoint(&self.config.tenant, self.epoch, now, signer);
+        if let Err(SequenceError::Write(error)) = &signed {
+            self.drop_unsure(error);
+        }
+        signed
     }
 
-    /// Whose engine it is.
-    pub fn tenant(&self) -> &str {
-        &self.config.tenant
-    }
-
-    /// The epoch of the lease.
-    pub fn epoch(&self) -> u64 {
-        self.epoch
+    /// False while the store waits to be opened again by the next group.
+    pub fn is_open(&self) -> bool {
+        self.store.is_some()
     }
 
     /// Notices that were delivered or given up, and those that are due again later.
@@ -324,7 +419,12 @@ impl Keeper {
         let effects = Effects { notice_dones: done, notice_puts: later, ..Effects::default() };
         let tenant = self.config.tenant.clone();
         let commit = Commit { tenant, epoch: self.epoch, frames: Vec::new(), effects };
-        self.store.commit(&commit)?;
+        let store = self.store.as_mut().ok_or(KeepError::Dropped)?;
+        let written = store.commit(&commit);
+        if let Err(CommitError::Write(error)) = &written {
+            self.drop_unsure(error);
+        }
+        written?;
         Ok(())
     }
 }

@@ -6,5 +6,5 @@ pub mod dispatch;
 mod queue;
 pub mod shell;
 
-pub use keeper::{KeepError, Keeper, Outputs, Receipt, Submission, TooLong};
+pub use keeper::{KeepError, Keeper, Opener, Outputs, Receipt, Submission, TooLong};
 pub use shell::{Busy, Clock, Handle, Parts, StartError, start, timer};

@@ -93,8 +93,21 @@ impl Queue {
     }
 
     pub(crate) fn errand(&self, errand: Errand) {
-        self.lanes().errands.push_back(errand);
+        let mut lanes = self.lanes();
+        if !lanes.closed {
+            lanes.errands.push_back(errand);
+        }
+        drop(lanes);
         self.wake.notify_one();
+    }
+
+    /// Nobody works here any more: whoever waits is told so, and nothing is taken.
+    pub(crate) fn abandon(&self) {
+        let mut lanes = self.lanes();
+        lanes.closed = true;
+        lanes.signals.clear();
+        lanes.control.clear();
+        lanes.errands.clear();
     }
 
     pub(crate) fn close(&self) {

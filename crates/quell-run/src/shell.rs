@@ -55,6 +55,9 @@ impl std::fmt::Debug for Parts {
 pub struct Handle {
     queue: Arc<Queue>,
     healthy: Arc<AtomicBool>,
+    /// A freeze is in force: read before each send.
+    frozen: Arc<AtomicBool>,
+    fault: Arc<std::sync::OnceLock<String>>,
     thread: Arc<std::sync::Mutex<Option<std::thread::JoinHandle<()>>>>,
 }
 
@@ -74,16 +77,21 @@ const IDLE: Duration = Duration::from_millis(250);
 /// # Errors
 /// When the outbox cannot be read or the engine's thread cannot start.
 pub fn start(parts: Parts) -> Result<Handle, StartError> {
-    let calls = parts.keeper.outbox().map_err(KeepError::from)?;
+    let calls = parts.keeper.outbox()?;
     let queue = Arc::new(Queue::default());
     let healthy = Arc::new(AtomicBool::new(true));
     let (to_dispatch, from_engine) = mpsc::unbounded_channel();
-    let handle =
-        Handle { queue: Arc::clone(&queue), healthy: Arc::clone(&healthy), thread: Arc::default() };
-    let worker = Worker {
-        keeper: parts.keeper,
+    let frozen = parts.keeper.engine().is_some_and(|engine| engine.freeze().is_some());
+    let handle = Handle {
         queue,
         healthy,
+        frozen: Arc::new(AtomicBool::new(frozen)),
+        fault: Arc::default(),
+        thread: Arc::default(),
+    };
+    let worker = Worker {
+        keeper: parts.keeper,
+        handle: handle.clone(),
         to_dispatch,
         pages: parts.pages,
         signer: parts.signer,
@@ -156,6 +164,12 @@ impl Handle {
         self.queue.errand(Errand::NoticesTried(done, later));
     }
 
+    /// Why the engine ended by itself, where it did: nothing is taken any more, and the process must
+    /// end so that another takes over.
+    pub fn fault(&self) -> Option<&str> {
+        self.fault.get().map(String::as_str)
+    }
+
     /// True while the store commits.
     pub fn is_ready(&self) -> bool {
         self.healthy.load(Ordering::Relaxed)
@@ -174,15 +188,19 @@ impl Handle {
 
 /// From the engine to dispatch.
 enum News {
-    Outputs { calls: Vec<Call>, dones: Vec<CallId> },
+    Outputs {
+        calls: Vec<Call>,
+        dones: Vec<CallId>,
+    },
+    /// The engine was loaded again: this is all that waits.
+    Outbox(Vec<Call>),
     Stopped(bool),
 }
 
 /// The engine's thread.
 struct Worker {
     keeper: Keeper,
-    queue: Arc<Queue>,
-    healthy: Arc<AtomicBool>,
+    handle: Handle,
     to_dispatch: mpsc::UnboundedSender<News>,
     pages: mpsc::UnboundedSender<Notice>,
     signer: Arc<dyn CheckpointSigner + Send + Sync>,
@@ -196,8 +214,8 @@ impl Worker {
     fn run(mut self) {
         // The first commit tells the engine that it was restarted, and with what configuration.
         self.commit(Vec::new());
-        loop {
-            let batch = self.queue.next(self.patience());
+        while self.handle.fault().is_none() {
+            let batch = self.handle.queue.next(self.patience());
             if !batch.group.is_empty() {
                 self.commit(batch.group);
             }
@@ -211,6 +229,7 @@ impl Worker {
                 return;
             }
         }
+        self.handle.queue.abandon();
     }
 
     /// How long to wait for work: until the next timer or checkpoint, and not longer than idle.
@@ -237,14 +256,22 @@ impl Worker {
             group.into_iter().map(|w| (w.submission, w.reply)).unzip();
         let outcome = self.keeper.commit(now, submissions);
         let well = outcome.is_ok();
-        if self.healthy.swap(well, Ordering::Relaxed) != well {
-            let told = self.to_dispatch.send(News::Stopped(!well));
-            drop(told);
+        let was_well = self.handle.healthy.swap(well, Ordering::Relaxed);
+        if was_well && !well {
+            drop(self.to_dispatch.send(News::Stopped(true)));
         }
         match outcome {
-            Ok(outputs) => self.release(outputs, replies, now),
+            Ok(outputs) => {
+                self.release(outputs, replies, now);
+                if !was_well {
+                    drop(self.to_dispatch.send(News::Stopped(false)));
+                }
+            }
             Err(error) => {
                 tracing::error!(%error, "commit failed");
+                if error.is_final() {
+                    drop(self.handle.fault.set(error.to_string()));
+                }
                 self.wake_at = Some(now.plus(AFTER_FAILURE));
                 for reply in replies.into_iter().flatten() {
                     drop(reply.send(Err(Busy)));
@@ -257,8 +284,12 @@ impl Worker {
     fn release(&mut self, outputs: Outputs, replies: Vec<Option<Reply>>, now: Time) {
         self.wake_at = outputs.wake_at;
         self.unsigned_since = self.unsigned_since.or(Some(now));
-        let Outputs { receipts, calls, dones, notices, .. } = outputs;
-        if !calls.is_empty() || !dones.is_empty() {
+        // Before anybody hears that it is in force: what is claimed by now is stopped as well.
+        self.handle.frozen.store(outputs.frozen, Ordering::SeqCst);
+        let Outputs { receipts, calls, dones, notices, outbox, .. } = outputs;
+        if let Some(outbox) = outbox {
+            drop(self.to_dispatch.send(News::Outbox(outbox)));
+        } else if !calls.is_empty() || !dones.is_empty() {
             drop(self.to_dispatch.send(News::Outputs { calls, dones }));
         }
         for (reply, receipt) in replies.into_iter().zip(receipts) {
@@ -276,6 +307,9 @@ impl Worker {
             Errand::NoticesTried(done, later) => {
                 if let Err(error) = self.keeper.notices_tried(done, later) {
                     tracing::error!(%error, "delivered notices could not be written off");
+                }
+                if !self.keeper.is_open() {
+                    self.wake_at = Some((self.clock)());
                 }
             }
             Errand::Checkpoint(reply) => {
@@ -296,11 +330,13 @@ impl Worker {
 
     fn sign(&mut self) -> Result<String, String> {
         let now = (self.clock)();
-        let epoch = self.keeper.epoch();
-        let tenant = self.keeper.tenant().to_owned();
         let signer = Arc::clone(&self.signer);
-        let signed = self.keeper.store().checkpoint(&tenant, epoch, now, signer.as_ref());
+        let signed = self.keeper.checkpoint(now, signer.as_ref());
         self.unsigned_since = None;
+        if !self.keeper.is_open() {
+            // A tick opens the store again.
+            self.wake_at = Some(now);
+        }
         signed.map(|checkpoint| checkpoint.note).map_err(|e| e.to_string())
     }
 }
@@ -332,6 +368,7 @@ impl Dispatcher {
                         self.dispatch.remove(&dones);
                         self.dispatch.add(calls);
                     }
+                    Some(News::Outbox(calls)) => self.dispatch.replace(calls),
                     Some(News::Stopped(stopped)) => self.dispatch.stop(stopped),
                     None => return,
                 },
@@ -380,19 +417,25 @@ enum Carried {
 /// Microseconds until a call is tried again whose claim was not taken.
 const NOT_TAKEN_PAUSE: i64 = 200_000;
 
-/// One call: claimed if it changes anything, sent, and its outcome handed in until it is taken.
+/// One call: claimed if it changes anything, sent unless a freeze came since, and its outcome handed
+/// in until it is taken.
 async fn carry_out(call: &Call, target: &dyn Target, handle: &Handle, clock: &Clock) -> Carried {
     let id = dispatch::id(call);
+    let mut heeds_freeze = false;
     if dispatch::needs_claim(call) {
         match handle.input(Input::Claim(id)).await {
-            Ok(receipt) if receipt.may_send => {}
+            Ok(receipt) if receipt.may_send => heeds_freeze = receipt.heeds_freeze,
             Ok(_) => return Carried::Over,
             Err(Busy) => return Carried::NotTaken,
         }
     }
-    let outcome = target.call(call, clock()).await;
+    let told = if heeds_freeze && handle.frozen.load(Ordering::SeqCst) {
+        Input::Unsent(id)
+    } else {
+        Input::Outcome(target.call(call, clock()).await)
+    };
     let mut pause = Duration::from_millis(20);
-    while handle.input(Input::Outcome(outcome.clone())).await.is_err() {
+    while handle.fault().is_none() && handle.input(told.clone()).await.is_err() {
         timer(pause).await;
         pause = (pause * 2).min(Duration::from_secs(5));
     }
@@ -404,3 +447,6 @@ async fn carry_out(call: &Call, target: &dyn Target, handle: &Handle, clock: &Cl
 pub async fn timer(wait: Duration) {
     tokio::time::sleep(wait).await;
 }
+
+#[cfg(test)]
+mod tests;

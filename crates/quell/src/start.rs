@@ -13,7 +13,7 @@ use quell_core::effect::{Input, Notice};
 use quell_core::id::Digest;
 use quell_core::time::Time;
 use quell_evidence::note::SignerKey;
-use quell_run::{Clock, Handle, Keeper, Parts};
+use quell_run::{Clock, Handle, Keeper, Opener, Parts};
 use quell_store::{KeySigner, Options, SqliteStore, SqliteViews, Views};
 use quell_targets::Target;
 use tokio::net::TcpListener;
@@ -74,7 +74,8 @@ pub(crate) async fn start(parts: Ingredients) -> Result<Running, Fault> {
     let capabilities = assemble::capabilities(&parts.targets);
     let config = parts.brain.config(&parts.tenant, capabilities);
     let configured = parts.brain.configured();
-    let keeper = Keeper::open(Box::new(store), config, configured, &parts.holder, clock())
+    let opener = opener(store, parts.store.clone());
+    let keeper = Keeper::open(opener, config, configured, &parts.holder, clock())
         .map_err(|e| Fault::store(&e))?;
     let directory = parts.directory.filter(|import| {
         let known = keeper.engine().map(|engine| engine.directory().head());
@@ -151,6 +152,21 @@ async fn listen(address: SocketAddr, router: axum::Router) -> Result<SocketAddr,
 fn open_store(folder: &Path) -> Result<SqliteStore, Fault> {
     std::fs::create_dir_all(folder).map_err(|e| Fault::file(folder, &e))?;
     SqliteStore::open(folder, Options::default()).map_err(|e| Fault::store(&e))
+}
+
+/// Gives the store that is open, and opens it again each time after.
+fn opener(first: SqliteStore, folder: std::path::PathBuf) -> Opener {
+    let mut first = Some(first);
+    Box::new(move || {
+        let store = match first.take() {
+            Some(store) => store,
+            None => {
+                tracing::warn!("the store is opened again");
+                SqliteStore::open(&folder, Options::default()).map_err(|e| e.to_string())?
+            }
+        };
+        Ok(Box::new(store))
+    })
 }
 
 /// Moves committed pages into the database on a thread of its own.

@@ -372,7 +372,7 @@ fn our_acts_are_known_after_a_long_stop() {
             vec![quell_core::identity::Identifier::new(scheme, Some("okta"), &call.account.id)];
         let mut signal = sig.signal();
         signal.attributes = [("self".to_owned(), "true".to_owned())].into();
-        scene.tell(signals(vec![Matched { signal, rules: Vec::new() }]));
+        scene.tell(signals(vec![Matched { signal: signal.into(), rules: Vec::new() }]));
         assert_eq!(scene.engine.freeze().is_some(), frozen, "{t}");
     }
 }

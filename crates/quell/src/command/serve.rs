@@ -81,8 +81,9 @@ impl Serve {
                     () = stopped() => break,
                 }
             }
+            let fault = running.handle.fault().map(|why| Fault::store(&why));
             running.stop().await;
-            Ok(())
+            fault.map_or(Ok(()), Err)
         })
     }
 }
