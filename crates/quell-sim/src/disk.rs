@@ -48,6 +48,16 @@ impl Faults {
         shared.full = 0;
     }
 
+    /// The disk can be opened now; as far as it goes, a process that cannot open it must end.
+    pub(crate) fn opens(&self) -> bool {
+        let mut shared = self.lock();
+        let fails = !shared.quiet && shared.bad > 0 && shared.rng.chance(100);
+        if fails {
+            shared.stats.fault("open: failed");
+        }
+        !fails
+    }
+
     /// What was counted since the last call.
     pub(crate) fn take_stats(&self) -> Stats {
         std::mem::take(&mut self.lock().stats)

@@ -31,6 +31,10 @@ pub(crate) struct Told {
     pub(crate) undo_unknown: u32,
     /// When the last effecting call was acknowledged or lost from sight.
     sighted: Time,
+    /// The same of the inverse.
+    undo_sighted: Time,
+    /// It ends sessions once more before a block is lifted: no freeze stops it.
+    pub(crate) last_end: bool,
     /// Who approved, for the permit that comes next.
     approved: BTreeSet<String>,
 }
@@ -45,6 +49,8 @@ pub(crate) struct Ledger {
     pub(crate) paged: BTreeSet<String>,
     /// Signals that were called misuse of our own credential.
     pub(crate) misuse: BTreeSet<String>,
+    /// A freeze is in force.
+    pub(crate) frozen: bool,
     last_leaf: Option<[u8; 32]>,
 }
 
@@ -65,8 +71,8 @@ impl Told {
         if u64::try_from(by).unwrap_or_default() < needed {
             return Err(format!("a permit that needs {needed} approvals has {by}"));
         }
-        let last_end = self.reason.starts_with("sessions end once more");
-        if !last_end && by > self.approved.len() {
+        self.last_end = self.reason.starts_with("sessions end once more");
+        if !self.last_end && by > self.approved.len() {
             return Err("a permit names approvals that are not recorded".to_owned());
         }
         self.approved.clear();
@@ -103,15 +109,18 @@ impl Ledger {
             "order" => self
                 .order(&body, record.at, company)
                 .map_err(|e| format!("record {}: {e}", record.seq))?,
-            "outcome" => self.outcome(&body),
+            "outcome" => self.outcome(&body, record.at, company),
             "approved" => self.approved(&body)?,
             "page" => {
                 self.pages.insert(text(&body, "/id").to_owned());
                 self.paged.insert(text(&body, "/order").to_owned());
                 self.paged.insert(text(&body, "/case").to_owned());
+                self.frozen &= text(&body, "/kind") != "freeze_ended";
             }
+            "freeze" => self.frozen = body.get("on").and_then(Value::as_bool) == Some(true),
             "own_credential_misuse" => {
                 self.misuse.insert(text(&body, "/signal").to_owned());
+                self.frozen = true;
             }
             "order_event_refused" => {
                 return Err(format!("record {}: an impossible event: {body}", record.seq));
@@ -138,6 +147,10 @@ impl Ledger {
             "permit" => told.permit(body).map_err(|e| format!("{id}: {e}"))?,
             "acknowledge" | "lose_sight" => told.sighted = at,
             "claim" => told.claims += 1,
+            "give_back" => {
+                let left = told.claims.checked_sub(1);
+                told.claims = left.ok_or_else(|| format!("{id}: given back, never claimed"))?;
+            }
             "undo" => told.undos += 1,
             "ask_approval" => told.approved.clear(),
             _ => {}
@@ -152,9 +165,16 @@ impl Ledger {
         Ok(())
     }
 
-    fn outcome(&mut self, body: &Value) {
+    fn outcome(&mut self, body: &Value, at: Time, company: &Company) {
         let told = self.orders.entry(text(body, "/order").to_owned()).or_default();
-        told.undo_absent += u32::from(absent(body, "/outcome", "read_back_undo"));
+        let undo = text(body, "/outcome/verb") == "undo";
+        let accepted = text(body, "/outcome/answer/result") == "accepted";
+        if undo && (accepted || unknown(body, "/outcome", "undo")) {
+            told.undo_sighted = at;
+        }
+        // What is seen while the target's own delays run proves nothing.
+        let over = at.since(told.undo_sighted) >= told.patience(company);
+        told.undo_absent += u32::from(over && absent(body, "/outcome", "read_back_undo"));
         told.undo_unknown += u32::from(unknown(body, "/outcome", "undo"));
         told.unknown += u32::from(unknown(body, "/outcome", "execute"));
     }

@@ -59,6 +59,9 @@ pub(crate) fn before_send(world: &World, call: &Call) -> Result<(), String> {
     let Some(told) = world.ledger.orders.get(&id) else {
         return Err(format!("{what} leaves, but no evidence names the order"));
     };
+    if world.frozen && call.verb == Verb::Execute && !told.last_end {
+        return Err(format!("{what} leaves during a freeze"));
+    }
     let sent = world.sends.keys().filter(|k| k.order == call.order && k.verb == call.verb).count();
     let sent = u32::try_from(sent).unwrap_or(u32::MAX);
     let grounded = match call.verb {

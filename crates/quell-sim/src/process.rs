@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use quell_core::effect::{CallId, Configured, Input};
 use quell_core::engine::Config;
 use quell_core::id::Digest;
-use quell_core::order::{Call, Outcome};
+use quell_core::order::Call;
 use quell_core::time::{SECOND, Time};
 use quell_run::dispatch::{self, Dispatch};
 use quell_run::{Busy, KeepError, Keeper, Outputs, Receipt, Submission};
@@ -43,6 +43,7 @@ struct Waiting {
 #[derive(Debug)]
 enum News {
     Outputs { calls: Vec<Call>, dones: Vec<CallId> },
+    Outbox(Vec<Call>),
     Stopped(bool),
 }
 
@@ -53,14 +54,15 @@ pub(crate) enum Stage {
     Claim,
     /// The claim waits for its reply.
     Claiming,
-    /// To be sent.
-    Send,
+    /// To be sent; true when a freeze stops it even now.
+    Send(bool),
     /// Sent at that time.
     Sent(Time),
-    /// The outcome is to be handed in, not before that time; how long to wait when it is refused.
-    Report(Outcome, Time, i64),
-    /// The outcome waits for its reply.
-    Reporting(Outcome, i64),
+    /// The outcome, or that it did not leave, is to be handed in, not before that time; how long to
+    /// wait when it is refused.
+    Report(Input, Time, i64),
+    /// What was handed in waits for its reply.
+    Reporting(Input, i64),
 }
 
 #[derive(Debug, Clone)]
@@ -73,7 +75,7 @@ impl Task {
     /// It can go on now.
     pub(crate) fn is_ready(&self, now: Time) -> bool {
         match &self.stage {
-            Stage::Claim | Stage::Send => true,
+            Stage::Claim | Stage::Send(_) => true,
             Stage::Report(_, at, _) => *at <= now,
             Stage::Claiming | Stage::Sent(_) | Stage::Reporting(..) => false,
         }
@@ -92,8 +94,8 @@ pub(crate) struct Process {
     pub(crate) wake_at: Option<Time>,
     /// Something is committed that no checkpoint covers.
     pub(crate) unsigned: bool,
-    /// The store writes no more until it is opened again.
-    pub(crate) halted: bool,
+    /// The flag that dispatch reads before each send.
+    pub(crate) frozen: bool,
     control: VecDeque<Waiting>,
     signals: VecDeque<Waiting>,
     committed: Option<(Outputs, Vec<Asker>)>,
@@ -101,6 +103,8 @@ pub(crate) struct Process {
     news: VecDeque<News>,
     finished: VecDeque<(CallId, Option<Call>)>,
     healthy: bool,
+    /// Dispatch may go on once it knows what was committed.
+    resumes: bool,
     first: bool,
     /// When dispatch found nothing to do: what is due waits for its account.
     idle_at: Option<Time>,
@@ -118,6 +122,7 @@ impl Process {
         let calls = keeper.outbox().map_err(|e| e.to_string())?;
         let mut dispatch = Dispatch::default();
         dispatch.add(calls);
+        let frozen = keeper.engine().is_some_and(|engine| engine.freeze().is_some());
         Ok(Self {
             keeper,
             dispatch,
@@ -126,7 +131,7 @@ impl Process {
             tasks: BTreeMap::new(),
             wake_at: None,
             unsigned: false,
-            halted: false,
+            frozen,
             control: VecDeque::new(),
             signals: VecDeque::new(),
             committed: None,
@@ -134,6 +139,7 @@ impl Process {
             news: VecDeque::new(),
             finished: VecDeque::new(),
             healthy: true,
+            resumes: false,
             first: true,
             idle_at: None,
             number: 0,
@@ -217,10 +223,11 @@ impl Process {
             group.into_iter().map(|w| (w.submission, w.asker)).unzip();
         let outcome = self.keeper.commit(now, submissions);
         let well = outcome.is_ok();
-        if self.healthy != well {
-            self.healthy = well;
-            self.news.push_back(News::Stopped(!well));
+        if self.healthy && !well {
+            self.news.push_back(News::Stopped(true));
         }
+        self.resumes |= well && !self.healthy;
+        self.healthy = well;
         match outcome {
             Ok(outputs) => {
                 self.committed = Some((outputs, askers));
@@ -238,14 +245,20 @@ impl Process {
         self.committed.is_some()
     }
 
-    /// Lets out what a committed group allows.
-    pub(crate) fn release(&mut self) {
+    /// Lets out what a committed group allows, if `forgets` without the outbox.
+    pub(crate) fn release(&mut self, forgets: bool) {
         let Some((outputs, askers)) = self.committed.take() else { return };
         self.wake_at = outputs.wake_at;
         self.unsigned = true;
-        let Outputs { receipts, calls, dones, .. } = outputs;
-        if !calls.is_empty() || !dones.is_empty() {
+        self.frozen = outputs.frozen;
+        let Outputs { receipts, calls, dones, outbox, .. } = outputs;
+        if let Some(outbox) = outbox.filter(|_| !forgets) {
+            self.news.push_back(News::Outbox(outbox));
+        } else if !calls.is_empty() || !dones.is_empty() {
             self.news.push_back(News::Outputs { calls, dones });
+        }
+        if std::mem::take(&mut self.resumes) {
+            self.news.push_back(News::Stopped(false));
         }
         let receipts = receipts.into_iter().map(Ok);
         self.replies.extend(askers.into_iter().zip(receipts));
@@ -277,6 +290,7 @@ impl Process {
                 self.dispatch.remove(&dones);
                 self.dispatch.add(calls);
             }
+            Some(News::Outbox(calls)) => self.dispatch.replace(calls),
             Some(News::Stopped(stopped)) => self.dispatch.stop(stopped),
             None => match self.finished.pop_front() {
                 Some((call, again)) => {
@@ -288,7 +302,8 @@ impl Process {
         }
         for call in self.dispatch.ready(now) {
             self.number += 1;
-            let stage = if dispatch::needs_claim(&call) { Stage::Claim } else { Stage::Send };
+            let claims = dispatch::needs_claim(&call);
+            let stage = if claims { Stage::Claim } else { Stage::Send(false) };
             self.tasks.insert(self.number, Task { call, stage });
             changed = true;
         }
@@ -316,12 +331,21 @@ impl Process {
             && self.tasks.is_empty()
     }
 
+    /// The store is opened again, by a tick at once.
+    pub(crate) fn reopens(&mut self, now: Time) {
+        if !self.keeper.is_open() {
+            self.wake_at = Some(self.clock(now));
+        }
+    }
+
     /// What a death now would cut through.
     pub(crate) fn place(&self) -> &'static str {
         let any = |of: fn(&Stage) -> bool| self.tasks.values().any(|task| of(&task.stage));
         if self.committed.is_some() {
             "crash: between commit and release"
-        } else if any(|s| matches!(s, Stage::Send)) {
+        } else if any(|s| matches!(s, Stage::Report(Input::Unsent(_), ..))) {
+            "crash: before a call was given back"
+        } else if any(|s| matches!(s, Stage::Send(_))) {
             "crash: between claim and send"
         } else if any(|s| matches!(s, Stage::Report(..) | Stage::Reporting(..))) {
             "crash: between answer and outcome"

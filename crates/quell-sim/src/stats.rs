@@ -35,7 +35,12 @@ pub const CASES: &[&str] = &[
     "crash: between send and answer",
     "crash: between answer and outcome",
     "crash: with inputs in the queue",
+    "crash: before a call was given back",
     "crash: at rest",
+    "open: failed",
+    "commit: unsure, the store is opened again",
+    "commit: the store does not open, the process ends",
+    "freeze: a claimed call was given back",
     "clock: went back",
     "intake: refused and sent again",
     "intake: sent again after a crash",
@@ -57,6 +62,7 @@ pub const CASES: &[&str] = &[
     "orders: expired",
     "orders: refused",
     "orders: undone",
+    "orders: undo_failed",
 ];
 
 /// What a run did.

@@ -48,6 +48,10 @@ pub enum Sabotage {
     AnswersEarly,
     /// The engine keeps an outcome to itself.
     ForgetsOutcome,
+    /// Dispatch does not look whether a freeze came between claim and send.
+    IgnoresFreeze,
+    /// Dispatch is not told the outbox when the engine was loaded again.
+    ForgetsOutbox,
 }
 
 /// How a world is run.
@@ -101,6 +105,8 @@ pub(crate) struct World {
     pub(crate) looked_at: usize,
     /// Ids of the pages that reached people.
     pub(crate) delivered: BTreeSet<String>,
+    /// A freeze is in force, and whoever asked for it may know.
+    pub(crate) frozen: bool,
     /// How often each effecting call was sent.
     pub(crate) sends: BTreeMap<CallId, u32>,
     /// Signals of what our credential did without us.
@@ -168,6 +174,7 @@ impl World {
             held: Vec::new(),
             looked_at: 0,
             delivered: BTreeSet::new(),
+            frozen: false,
             sends: BTreeMap::new(),
             foreign: BTreeSet::new(),
             key,

@@ -84,9 +84,11 @@ fn the_oracle_finds_what_is_wrong() {
         (Sabotage::RepeatsUnknown, "leaves a second time"),
         (Sabotage::AnswersEarly, "was accepted and is lost"),
         (Sabotage::ForgetsOutcome, "does not come to rest"),
+        (Sabotage::IgnoresFreeze, "leaves during a freeze"),
+        (Sabotage::ForgetsOutbox, "does not come to rest"),
     ] {
         let options = Options { sabotage, ..Options::default() };
-        let failure = many(0, 200, options).expect_err("the oracle saw nothing");
+        let failure = many(0, 400, options).expect_err("the oracle saw nothing");
         assert!(failure.what.contains(words), "{sabotage:?}: {failure}");
     }
 }

@@ -23,6 +23,8 @@ enum Step {
     Gather(usize),
     Send(usize),
     Person,
+    /// A person freezes everything while a call is about to leave.
+    Freeze,
     SignIn,
     /// A little time passes while something is to be done.
     Pause,
@@ -75,15 +77,19 @@ impl World {
         for (place, source) in self.sources.iter().enumerate() {
             can(Step::Send(place), 6, source.due(self.now).is_some());
         }
-        can(Step::Crash, 10, process.halted);
+        let open = process.keeper.is_open();
+        can(Step::Crash, 2, !open && playing);
         can(Step::Commit, 10, process.can_commit());
         can(Step::Release, 12, process.can_release());
         can(Step::Reply, 12, process.can_reply());
         can(Step::Tick, 6, process.can_tick(self.now));
-        can(Step::Sign, 1, process.unsigned && !process.can_release());
-        can(Step::Page, if playing { 1 } else { 12 }, !process.can_release() && self.owes_pages());
+        can(Step::Sign, 1, open && process.unsigned && !process.can_release());
+        let pages = open && !process.can_release() && self.owes_pages();
+        can(Step::Page, if playing { 1 } else { 12 }, pages);
         can(Step::Dispatch, 12, process.can_dispatch(self.now));
         can(Step::Person, 2, playing);
+        let claimed = process.tasks.values().any(|t| matches!(t.stage, Stage::Send(true)));
+        can(Step::Freeze, 2, playing && claimed);
         for (id, task) in &process.tasks {
             can(Step::Task(*id), 8, task.is_ready(self.now));
         }
@@ -106,7 +112,9 @@ impl World {
             Step::Commit => self.commit(),
             Step::Release => {
                 self.note(|| "release".to_owned());
-                self.process.iter_mut().for_each(super::Process::release);
+                let forgets = self.sabotage == super::Sabotage::ForgetsOutbox;
+                self.process.iter_mut().for_each(|process| process.release(forgets));
+                self.frozen = self.ledger.frozen;
                 self.perhaps_crash(4)
             }
             Step::Reply => self.reply(),
@@ -134,6 +142,7 @@ impl World {
             }
             Step::Send(place) => self.send_batch(place),
             Step::Person => self.person(),
+            Step::Freeze => self.freeze(),
             Step::SignIn => {
                 self.sign_in();
                 Ok(())

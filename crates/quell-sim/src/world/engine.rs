@@ -5,7 +5,7 @@ use quell_core::effect::{CallId, Input};
 use quell_core::order::{Answer, Fault, Outcome, Verb};
 use quell_core::time::{MINUTE, SECOND, Time};
 use quell_run::dispatch;
-use quell_run::{KeepError, Keeper, Receipt};
+use quell_run::{KeepError, Keeper, Opener, Receipt};
 use quell_store::mem::MemStore;
 use quell_store::{CommitError, KeySigner, LeaseError, SeededSalts, Views, WriteError};
 
@@ -30,12 +30,11 @@ impl World {
         if skew < 0 {
             self.stats.count("clock: went back");
         }
-        let salts = SeededSalts::new(self.seed.wrapping_mul(1000).wrapping_add(self.life));
-        let store: MemStore = self.disk.open(Box::new(salts));
+        let opener = self.opener();
         let config = self.company.config()?;
         let configured = company::configured(&config);
         let at = self.now.plus(skew);
-        let opened = Keeper::open(Box::new(store), config, configured, "simulation", at);
+        let opened = Keeper::open(opener, config, configured, "simulation", at);
         self.note(|| format!("life begins, skew {} ms: {}", skew / 1000, opened.is_ok()));
         match opened {
             Ok(keeper) => {
@@ -46,11 +45,28 @@ impl World {
                     source.engine_died(self.now, cursor, &mut self.stats);
                 }
                 self.process = Some(Process::start(keeper, self.life, skew)?);
+                self.frozen = self.ledger.frozen;
                 self.import()
             }
-            Err(KeepError::Lease(LeaseError::Write(_))) => Ok(()),
+            Err(KeepError::Lease(LeaseError::Write(_)) | KeepError::Open(_)) => Ok(()),
             Err(error) => Err(format!("the engine does not start: {error}")),
         }
+    }
+
+    /// Opens the disk, now and then not; each time with other salts.
+    fn opener(&self) -> Opener {
+        let (disk, faults) = (self.disk.clone(), self.faults.clone());
+        let seed = self.seed.wrapping_mul(1_000_003).wrapping_add(self.life << 16);
+        let mut times = 0;
+        Box::new(move || {
+            if !faults.opens() {
+                return Err("the disk does not answer".to_owned());
+            }
+            times += 1;
+            let salts = SeededSalts::new(seed.wrapping_add(times));
+            let store: MemStore = disk.open(Box::new(salts));
+            Ok(Box::new(store))
+        })
     }
 
     /// The directory as it is now is handed in.
@@ -93,18 +109,28 @@ impl World {
         &mut self,
         result: Option<Result<(), KeepError>>,
     ) -> Result<(), String> {
-        let halts = match result {
+        let told = match result {
             None => return Ok(()),
-            Some(Ok(())) => false,
-            Some(Err(KeepError::Commit(CommitError::Write(error)))) => match error {
-                WriteError::Full => false,
-                WriteError::Unsure(_) | WriteError::Halted => true,
-                error => return Err(format!("the engine cannot commit: {error}")),
-            },
+            Some(Ok(())) => "done".to_owned(),
+            Some(Err(KeepError::Commit(CommitError::Write(WriteError::Unsure(_))))) => {
+                self.stats.count("commit: unsure, the store is opened again");
+                "unsure".to_owned()
+            }
+            Some(Err(
+                error @ (KeepError::Commit(CommitError::Write(WriteError::Full))
+                | KeepError::Lease(LeaseError::Write(
+                    WriteError::Full | WriteError::Unsure(_),
+                ))),
+            )) => error.to_string(),
+            // Nothing more can be done in this life: the process ends.
+            Some(Err(error @ KeepError::Open(_))) if error.is_final() => {
+                self.stats.count("commit: the store does not open, the process ends");
+                self.note(|| error.to_string());
+                return self.crash();
+            }
             Some(Err(error)) => return Err(format!("the engine cannot commit: {error}")),
         };
-        self.note(|| format!("commit, halts: {halts}"));
-        self.process.iter_mut().for_each(|process| process.halted |= halts);
+        self.note(|| format!("commit: {told}"));
         oracle::after_commit(self)?;
         self.perhaps_crash(4)
     }
@@ -138,13 +164,15 @@ impl World {
         let call = dispatch::id(&task.call);
         let told = format!("reply to {} {}: {receipt:?}", call.verb, call.order);
         match (task.stage.clone(), receipt) {
-            (Stage::Claiming, Some(receipt)) if receipt.may_send => task.stage = Stage::Send,
+            (Stage::Claiming, Some(receipt)) if receipt.may_send => {
+                task.stage = Stage::Send(receipt.heeds_freeze);
+            }
             (Stage::Claiming, Some(_)) => process.finish(id, now, false),
             (Stage::Claiming, None) => process.finish(id, now, true),
             (Stage::Reporting(..), Some(_)) => process.finish(id, now, false),
-            (Stage::Reporting(outcome, pause), None) => {
+            (Stage::Reporting(told, pause), None) => {
                 let again = (pause * 2).min(REPORT_PAUSE.1);
-                task.stage = Stage::Report(outcome, now.plus(pause), again);
+                task.stage = Stage::Report(told, now.plus(pause), again);
             }
             (stage, _) => return Err(format!("a reply to a call that is {stage:?}")),
         }
@@ -160,23 +188,30 @@ impl World {
         let call = task.call.clone();
         let key = dispatch::id(&call);
         match task.stage.clone() {
-            Stage::Claim if self.sabotage == Sabotage::SkipsClaim => task.stage = Stage::Send,
+            Stage::Claim if self.sabotage == Sabotage::SkipsClaim => {
+                task.stage = Stage::Send(false);
+            }
             Stage::Claim => {
                 task.stage = Stage::Claiming;
                 process.input(Input::Claim(key), Asker::Task(id))?;
             }
-            Stage::Send => {
+            Stage::Send(true) if process.frozen && self.sabotage != Sabotage::IgnoresFreeze => {
+                task.stage = Stage::Report(Input::Unsent(key), self.now, REPORT_PAUSE.0);
+                self.stats.count("freeze: a claimed call was given back");
+                return self.perhaps_crash(8);
+            }
+            Stage::Send(_) => {
                 task.stage = Stage::Sent(clock);
                 self.send(id, call)?;
                 return self.perhaps_crash(4);
             }
-            Stage::Report(outcome, _, pause) => {
+            Stage::Report(told, _, pause) => {
                 if self.sabotage == Sabotage::ForgetsOutcome && self.rng.chance(20) {
                     process.finish(id, self.now, false);
                     return Ok(());
                 }
-                task.stage = Stage::Reporting(outcome.clone(), pause);
-                process.input(Input::Outcome(outcome), Asker::Task(id))?;
+                task.stage = Stage::Reporting(told.clone(), pause);
+                process.input(told, Asker::Task(id))?;
             }
             Stage::Claiming | Stage::Sent(_) | Stage::Reporting(..) => {}
         }
@@ -227,8 +262,9 @@ impl World {
             response: None,
             detail: String::new(),
         };
-        task.stage = Stage::Report(outcome.clone(), self.now, REPORT_PAUSE.0);
-        self.note(|| format!("answer to {verb} {attempt} {order}: {:?}", outcome.answer));
+        let answer = format!("answer to {verb} {attempt} {order}: {:?}", outcome.answer);
+        task.stage = Stage::Report(Input::Outcome(outcome), self.now, REPORT_PAUSE.0);
+        self.note(|| answer);
         self.perhaps_crash(4)
     }
 
@@ -257,16 +293,14 @@ impl World {
         let now = self.now;
         let signer = KeySigner { origin: ORIGIN.to_owned(), key: self.key.clone() };
         let Some(process) = &mut self.process else { return Ok(()) };
-        let (at, epoch) = (process.clock(now), process.keeper.epoch());
+        let at = process.clock(now);
         process.unsigned = false;
-        match process.keeper.store().checkpoint(TENANT, epoch, at, &signer) {
+        match process.keeper.checkpoint(at, &signer) {
             Ok(checkpoint) => self.held.push(checkpoint.note),
-            Err(quell_store::SequenceError::Write(error)) => {
-                let halts = matches!(error, WriteError::Unsure(_) | WriteError::Halted);
-                process.halted |= halts;
-            }
+            Err(quell_store::SequenceError::Write(WriteError::Full | WriteError::Unsure(_))) => {}
             Err(error) => return Err(format!("no checkpoint can be signed: {error}")),
         }
+        process.reopens(now);
         self.note(|| "checkpoint".to_owned());
         self.perhaps_crash(4)
     }
@@ -274,9 +308,9 @@ impl World {
     /// A checkpoint over everything, once the faults are over.
     pub(crate) fn sign_last(&mut self) -> Result<(), String> {
         self.sign()?;
-        match self.process.as_ref().is_some_and(|process| process.halted) {
-            true => Err("the last checkpoint was not signed".to_owned()),
-            false => Ok(()),
+        match self.process.as_ref().is_some_and(|process| process.keeper.is_open()) {
+            true => Ok(()),
+            false => Err("the last checkpoint was not signed".to_owned()),
         }
     }
 
@@ -306,12 +340,13 @@ impl World {
         }
         let Some(process) = &mut self.process else { return Ok(()) };
         match process.keeper.notices_tried(done, Vec::new()) {
-            Ok(()) | Err(KeepError::Commit(CommitError::Write(WriteError::Full))) => {}
-            Err(KeepError::Commit(CommitError::Write(
-                WriteError::Unsure(_) | WriteError::Halted,
-            ))) => process.halted = true,
+            Ok(())
+            | Err(KeepError::Commit(CommitError::Write(
+                WriteError::Full | WriteError::Unsure(_),
+            ))) => {}
             Err(error) => return Err(format!("notices cannot be written off: {error}")),
         }
+        process.reopens(self.now);
         Ok(())
     }
 

@@ -69,7 +69,7 @@ impl World {
         self.tell(&Input::Answer(Reply { order: order.id, by, approve, why: String::new() }))
     }
 
-    fn freeze(&mut self) -> Result<(), String> {
+    pub(super) fn freeze(&mut self) -> Result<(), String> {
         let on = self.rng.chance(500);
         let until = self.rng.chance(700).then(|| self.now.plus(self.rng.span(MINUTE, 3 * HOUR)));
         self.stats.count("people: froze");
