@@ -362,7 +362,7 @@ impl Keeper {
     /// [`KeepError::Read`], and [`KeepError::Dropped`] while the store is not open.
     pub fn outbox(&self) -> Result<Vec<Call>, KeepError> {
         let store = self.store.as_ref().ok_or(KeepError::Dropped)?;
-        let rows = store.views()?.outbox(&self.config.tenant, 10_000)?;
+        let rows = store.views()?.outbox(&self.config.tenant, 1_000_000)?;
         Ok(rows.into_iter().map(|row| row.call).collect())
     }
 

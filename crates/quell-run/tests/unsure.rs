@@ -124,13 +124,13 @@ fn every_write_that_ends_unsure_opens_the_store_again() {
         keeper.commit(Time(1), Vec::new()).unwrap();
         fail(&disk, write, 1, Fault::Kept);
         let failed = match write {
-            Write::Commit => keeper.notices_done(vec!["ntc_1".to_owned()]).is_err(),
+            Write::Commit => keeper.notices_tried(vec!["ntc_1".to_owned()], Vec::new()).is_err(),
             _ => keeper.checkpoint(Time(2), &signer()).is_err(),
         };
         assert!(failed && !keeper.is_open(), "{write:?}");
         // Until then nothing is written.
         assert!(keeper.checkpoint(Time(2), &signer()).is_err());
-        assert!(keeper.notices_done(Vec::new()).is_err());
+        assert!(keeper.notices_tried(Vec::new(), Vec::new()).is_err());
         keeper.commit(Time(3), vec![submission(Input::Tick)]).unwrap();
         assert!(keeper.checkpoint(Time(4), &signer()).is_ok(), "{write:?}");
     }
