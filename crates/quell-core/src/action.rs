@@ -82,6 +82,12 @@ impl Action {
         self.group() == Tier::Evict
     }
 
+    /// True when it ends all that an account's sessions and tokens give at once: what happened
+    /// before it is contained by it. Steps on one session, grant, rule, device or secret do not.
+    pub fn closes_account(self) -> bool {
+        matches!(self, Self::EndSessions | Self::Suspend | Self::DisableApp)
+    }
+
     /// The MITRE D3FEND countermeasure and its name, where one fits.
     pub fn countermeasure(self) -> Option<(&'static str, &'static str)> {
         Some(match self {

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::finding::Finding;
+use crate::finding::{Containment, Finding};
 use crate::id::{CaseId, FindingId, OrderId};
 use crate::name::names;
 use crate::resolve::Subject;
@@ -66,6 +66,9 @@ pub struct Case {
     /// The case in which it lives on.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub merged_into: Option<CaseId>,
+    /// The containments that its orders established, in that order.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub containments: Vec<Containment>,
 }
 
 impl Case {
@@ -82,6 +85,7 @@ impl Case {
             first_at: finding.first_at,
             last_at: finding.last_at,
             merged_into: None,
+            containments: Vec::new(),
         }
     }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::case::Case;
 use crate::directory::Directory;
 use crate::effect::{CallId, Configured, Effect, Freeze, Input, Notice, WatchEntry};
-use crate::finding::Finding;
+use crate::finding::{Containment, Finding};
 use crate::history::{Bounds, Kept, Timeline};
 use crate::id::{CaseId, Digest, FindingId, OrderId, Tenant, WatchId, notice_id};
 use crate::order::{Capability, Order, Verb};
@@ -22,6 +22,7 @@ mod books;
 mod intake;
 mod weigh;
 mod cases;
+mod contain;
 mod replan;
 mod orders;
 mod calls;
@@ -79,6 +80,7 @@ pub struct Engine {
     by_subject: BTreeMap<Subject, BTreeMap<String, BTreeSet<FindingId>>>,
     cases: BTreeMap<CaseId, Case>,
     cases_of: BTreeMap<Subject, BTreeSet<CaseId>>,
+    contained: BTreeMap<Subject, Vec<Containment>>,
     orders: BTreeMap<OrderId, Order>,
     index: Index,
     spent: BTreeMap<String, Spent>,
@@ -125,6 +127,7 @@ impl Engine {
             by_subject: BTreeMap::new(),
             cases: BTreeMap::new(),
             cases_of: BTreeMap::new(),
+            contained: BTreeMap::new(),
             orders: BTreeMap::new(),
             index: Index::default(),
             spent: BTreeMap::new(),
@@ -188,7 +191,12 @@ impl Engine {
 
     /// The findings in force, by id.
     pub fn findings(&self) -> impl Iterator<Item = &Finding> {
-        self.findings.values()
+        self.findings.values().filter(|finding| !finding.contained)
+    }
+
+    /// What lies before a verified containment and is on record only, by id.
+    pub fn contained(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.values().filter(|finding| finding.contained)
     }
 
     /// Every case, by id.

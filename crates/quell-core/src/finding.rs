@@ -14,9 +14,11 @@ use crate::rule::{Rule, RuleIdx, Rules};
 use crate::signal::{Anomaly, Entity, EntityKind, Kind, Provenance, Reach, Use};
 use crate::time::{SECOND, Time};
 
+mod contained;
 mod diff;
 mod tier;
 
+pub use contained::Containment;
 pub use diff::{Change, diff};
 
 /// A signal as a finding cites it.
@@ -50,7 +52,7 @@ pub struct Cited {
     pub necessary: bool,
 }
 
-/// What a rule states about one subject.
+/// What a rule states about one subject. One that is `contained` is not in force.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Finding {
     /// See [`FindingId::of`].
@@ -73,7 +75,7 @@ pub struct Finding {
     /// The lower of the rule's confidence and of the greatest that its signals still hold it at:
     /// that of the weakest necessary one where each is necessary.
     pub confidence: u8,
-    /// The earliest signal of the episode by (event time, signal id).
+    /// The earliest signal of the episode by (event time, signal id) that no containment bars.
     pub anchor: SignalId,
     /// The anchor's time.
     pub first_at: Time,
@@ -86,6 +88,10 @@ pub struct Finding {
     /// True when a bound left something out: entries of its key, signals or entities that it
     /// would cite, or findings of the same rule.
     pub capped: bool,
+    /// True when all of it lies before a verified containment that it did not lead to: it is on
+    /// record and asks for nothing.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub contained: bool,
 }
 
 /// How many signals a finding cites at most.
@@ -116,6 +122,8 @@ pub struct View<'a> {
     pub bounds: Bounds,
     /// What happened before is history, never part of a finding.
     pub floor: Time,
+    /// The verified containments of the subject.
+    pub contained: &'a [Containment],
     /// Which entries are in force: not withdrawn.
     pub in_force: &'a dyn Fn(&Kept) -> bool,
 }
@@ -373,7 +381,7 @@ impl<'a> Bench<'a> {
     }
 
     fn finding(&self, part: &[Candidate<'a>], more: bool) -> Option<Finding> {
-        let anchor = part.first()?.kept.key();
+        let (anchor, contained) = self.anchor(part)?;
         let confidence = self.confidence(part);
         let cited = self.cite(part, confidence);
         let last_at = cited.last()?.kept.key().0;
@@ -404,6 +412,7 @@ impl<'a> Bench<'a> {
             signals,
             cold,
             capped: more || cut || cited.len() < part.len() || view.timeline.is_capped(),
+            contained,
         })
     }
 }

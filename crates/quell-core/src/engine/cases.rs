@@ -27,7 +27,8 @@ impl Engine {
 
     fn raise(&mut self, finding: Finding) {
         let case = self.home(&finding);
-        self.record_finding("finding_raised", &finding, case);
+        let kind = if finding.contained { "finding_contained" } else { "finding_raised" };
+        self.record_finding(kind, &finding, case);
         let of = self.by_subject.entry(finding.subject.clone()).or_default();
         of.entry(finding.rule.clone()).or_default().insert(finding.id);
         self.page_if_people_must_look(&finding, case);
@@ -37,14 +38,19 @@ impl Engine {
     fn amend(&mut self, finding: Finding) {
         let case = self.home(&finding);
         self.record_finding("finding_amended", &finding, case);
-        let before = self.findings.get(&finding.id).map(|old| old.tier);
-        if before.is_none_or(|tier| tier < Tier::Challenge && finding.tier >= Tier::Challenge) {
+        let old = self.findings.get(&finding.id);
+        let before = old.map(|old| (old.contained, old.tier));
+        let (was, is) = (before.map(|(_, tier)| tier), finding.tier);
+        if before.is_some_and(|(contained, _)| contained != finding.contained)
+            || was.is_none_or(|was| was < Tier::Challenge && is >= Tier::Challenge)
+        {
             self.page_if_people_must_look(&finding, case);
         }
         self.keep(finding, case);
     }
 
     fn keep(&mut self, finding: Finding, case: CaseId) {
+        self.page_if_nothing_is_left(&finding, case);
         self.scratch.findings.insert(finding.id);
         self.scratch.replan.insert(case);
         self.scratch.reckon.insert(case);
@@ -172,6 +178,9 @@ impl Engine {
     }
 
     fn page_if_people_must_look(&mut self, finding: &Finding, case: CaseId) {
+        if finding.contained {
+            return self.page_if_beyond_containment(finding, case);
+        }
         let classes = desire::classes(&self.directory, finding);
         let subject = self.name_of(&finding.subject);
         if classes.contains(&Class::BreakGlass) {
@@ -215,6 +224,11 @@ impl Engine {
     }
 
     pub(super) fn in_force<'a>(&'a self, case: &'a Case) -> impl Iterator<Item = &'a Finding> {
+        self.on_record(case).filter(|finding| !finding.contained)
+    }
+
+    /// The findings in force of a case, and what lies before a containment.
+    pub(super) fn on_record<'a>(&'a self, case: &'a Case) -> impl Iterator<Item = &'a Finding> {
         case.findings.iter().filter_map(|id| self.findings.get(id))
     }
 

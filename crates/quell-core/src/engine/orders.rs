@@ -434,6 +434,7 @@ impl Engine {
         }
         if to.is_final() {
             self.after_final(id);
+            self.contain(id);
         }
     }
 }

@@ -42,7 +42,8 @@ impl Engine {
         let mut rows = Vec::new();
         for (subject, rules) in &self.by_subject {
             let ids = rules.values().flatten();
-            let findings: Vec<&Finding> = ids.filter_map(|id| self.findings.get(id)).collect();
+            let known = ids.filter_map(|id| self.findings.get(id));
+            let findings: Vec<&Finding> = known.filter(|finding| !finding.contained).collect();
             for cluster in clusters(findings, self.config.policy.limits.case_gap) {
                 rows.extend(self.plan_of(subject, &cluster));
             }

@@ -46,28 +46,12 @@ impl Engine {
             desire::add(&mut desires, &self.directory, policy, finding, tier, None);
         }
         for finding in self.in_force(case) {
-            if let Some(next) = self.escalation(case, finding) {
+            if let Some(next) = self.escalation(finding) {
                 let why = "the same person is attacked again after a verified containment";
                 desire::add(&mut desires, &self.directory, policy, finding, next, Some(why));
             }
         }
         desires
-    }
-
-    fn escalation(&self, case: &Case, finding: &Finding) -> Option<Tier> {
-        let newest = newest_access(finding)?;
-        let contained = case
-            .orders
-            .iter()
-            .filter_map(|id| self.orders.get(id))
-            .filter(|order| order.action.group() >= Tier::Contain)
-            .filter_map(|order| order.verified_at)
-            .any(|verified| newest > verified && newest.since(verified) <= DAY);
-        let next = match finding.tier {
-            Tier::Contain => Some(Tier::Evict),
-            _ => None,
-        };
-        next.filter(|_| contained)
     }
 
     /// Orders that nobody asks for any more: those that have not left are cancelled; for those
@@ -76,11 +60,12 @@ impl Engine {
         let ids = self.cases.get(&case).map(|case| case.orders.clone()).unwrap_or_default();
         for id in ids {
             let Some(order) = self.orders.get(&id) else { continue };
-            let wanted = desires.contains_key(&(order.action, order.on.clone()));
-            if wanted || order.by_person() {
+            let key = (order.action, order.on.clone());
+            if desires.contains_key(&key) || order.by_person() {
                 continue;
             }
             let done = matches!(order.state, State::Verified | State::NotProvable | State::Partial);
+            let done = done && !self.contained_desires(case).contains_key(&key);
             if order.state.waits() {
                 self.drop_call(id);
                 self.advance(id, Event::Cancel, "no finding in force asks for it", &Value::Null);
@@ -117,6 +102,7 @@ impl Engine {
                     }
                     id
                 }
+                None if self.is_done_elsewhere(case, action, &on, newest) => continue,
                 None => self.plan_order(case, action, on.clone()),
             };
             let rank = self.rank(&desire.findings);
@@ -233,7 +219,7 @@ impl Work {
 /// True when a standing order no longer answers for a signal this new, so that the step may be
 /// ordered once more: a day after it was done or handed to people, an hour after it was not done,
 /// and at once where there was nothing to do then.
-fn is_spent(order: &Order, newest: Option<Time>) -> bool {
+pub(super) fn is_spent(order: &Order, newest: Option<Time>) -> bool {
     use State as S;
     let Some(newest) = newest else { return false };
     match order.state {
@@ -249,7 +235,7 @@ fn is_spent(order: &Order, newest: Option<Time>) -> bool {
 }
 
 /// The latest cited signal that takes the person's credential, session or grant.
-fn newest_access(finding: &Finding) -> Option<Time> {
+pub(super) fn newest_access(finding: &Finding) -> Option<Time> {
     let access = finding.signals.iter().filter(|c| c.kind.reach() == Reach::Access);
     access.map(|c| c.at).max()
 }

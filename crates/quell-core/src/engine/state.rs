@@ -62,6 +62,10 @@ impl Engine {
             "case" => {
                 let case: Case = read(table, key, value)?;
                 self.cases_of.entry(case.subject.clone()).or_default().insert(case.id);
+                case.containments
+                    .iter()
+                    .cloned()
+                    .for_each(|c| self.keep_containment(&case.subject, c));
                 self.cases.insert(case.id, case);
             }
             "order" => {

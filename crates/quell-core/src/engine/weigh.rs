@@ -72,6 +72,7 @@ impl Engine {
         let view = self.view(subject, timeline, &in_force);
         let frozen = |f: &Finding| {
             f.first_at < floor
+                || f.signals.first().is_some_and(|c| c.at < floor)
                 || f.signals.iter().any(|c| timeline.is_gone((c.at, c.signal), c.kind.reach()))
         };
         for idx in rules {
@@ -100,6 +101,7 @@ impl Engine {
             rules: &self.config.rules,
             bounds: self.config.bounds(),
             floor: self.floor(subject),
+            contained: self.contained.get(subject).map_or(&[], Vec::as_slice),
             in_force,
         }
     }

@@ -14,19 +14,19 @@ use quell_core::time::{DAY, HOUR, MINUTE, SECOND, Time};
 use super::company::*;
 
 /// An engine with its outbox and everything that it said.
-struct Scene {
-    engine: Engine,
-    outbox: Vec<Call>,
-    pages: Vec<String>,
-    now: Time,
+pub(crate) struct Scene {
+    pub(crate) engine: Engine,
+    pub(crate) outbox: Vec<Call>,
+    pub(crate) pages: Vec<String>,
+    pub(crate) now: Time,
 }
 
 impl Scene {
-    fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config) -> Self {
         Self::of(config, company())
     }
 
-    fn of(config: &Config, people: Vec<Identity>) -> Self {
+    pub(crate) fn of(config: &Config, people: Vec<Identity>) -> Self {
         let engine = Engine::new(config.clone());
         let now = Time(T0 - MINUTE);
         let mut scene = Self { engine, outbox: Vec::new(), pages: Vec::new(), now };
@@ -35,7 +35,7 @@ impl Scene {
     }
 
     #[expect(clippy::needless_pass_by_value, reason = "reads as a sentence where it is called")]
-    fn tell(&mut self, input: Input) {
+    pub(crate) fn tell(&mut self, input: Input) {
         let effects = self.engine.step(self.now, &input);
         self.outbox.extend(calls(&effects));
         for effect in &effects {
@@ -46,28 +46,28 @@ impl Scene {
         self.pages.extend(pages(&effects));
     }
 
-    fn at(&mut self, t: i64) -> &mut Self {
+    pub(crate) fn at(&mut self, t: i64) -> &mut Self {
         self.now = Time(T0 + t);
         self
     }
 
-    fn story(&mut self, config: &Config, who: &str) -> &mut Self {
+    pub(crate) fn story(&mut self, config: &Config, who: &str) -> &mut Self {
         let story = story(&format!("{who}@example.com"));
         self.tell(told(config, &story));
         self
     }
 
-    fn sig(&mut self, config: &Config, sig: &Sig) -> &mut Self {
+    pub(crate) fn sig(&mut self, config: &Config, sig: &Sig) -> &mut Self {
         self.tell(signals(vec![sig.matched(config)]));
         self
     }
 
-    fn order(&self, action: Action) -> quell_core::id::OrderId {
+    pub(crate) fn order(&self, action: Action) -> quell_core::id::OrderId {
         let found = self.engine.orders().filter(|order| order.action == action);
         found.max_by_key(|order| order.planned_at).unwrap().id
     }
 
-    fn reply(&mut self, action: Action, by: &str, approve: bool) -> Option<String> {
+    pub(crate) fn reply(&mut self, action: Action, by: &str, approve: bool) -> Option<String> {
         let order = self.order(action);
         let reply = Reply { order, by: by.to_owned(), approve, why: "seen".to_owned() };
         let unfit = self.engine.unfit(&reply);
@@ -75,20 +75,20 @@ impl Scene {
         unfit
     }
 
-    fn freeze(&mut self, on: bool, until: Option<i64>) -> &mut Self {
+    pub(crate) fn freeze(&mut self, on: bool, until: Option<i64>) -> &mut Self {
         let until = until.map(|t| Time(T0 + t));
         let (by, why) = ("officer".to_owned(), "drill".to_owned());
         self.tell(Input::Freeze(Freeze { on, until, by, why }));
         self
     }
 
-    fn tick(&mut self) -> &mut Self {
+    pub(crate) fn tick(&mut self) -> &mut Self {
         self.tell(Input::Tick);
         self
     }
 
     /// Carries out every call of the outbox with success, until nothing is due.
-    fn work(&mut self) -> &mut Self {
+    pub(crate) fn work(&mut self) -> &mut Self {
         while !self.outbox.is_empty() {
             let call = self.outbox.remove(0);
             self.now = self.now.max(call.due);
@@ -111,7 +111,7 @@ impl Scene {
         self
     }
 
-    fn show(&self) -> String {
+    pub(crate) fn show(&self) -> String {
         let mut lines: Vec<String> = self
             .engine
             .orders()
@@ -138,7 +138,7 @@ impl Scene {
     }
 
     #[expect(clippy::needless_pass_by_value, reason = "reads as a sentence where it is called")]
-    fn is(&self, want: Expect) {
+    pub(crate) fn is(&self, want: Expect) {
         want.assert_eq(&self.show());
     }
 }

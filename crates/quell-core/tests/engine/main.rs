@@ -22,3 +22,4 @@ mod walk;
 mod repeats;
 mod crash;
 mod closed;
+mod contained;

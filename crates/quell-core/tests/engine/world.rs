@@ -8,7 +8,8 @@ use proptest::prelude::*;
 use quell_core::action::Tier;
 use quell_core::effect::Input;
 use quell_core::engine::{Config, Engine, PlanRow};
-use quell_core::finding::Finding;
+use quell_core::finding::{Containment, Finding};
+use quell_core::id::IdentityId;
 use quell_core::identity::Identifier;
 use quell_core::signal::*;
 use quell_core::time::{DAY, HOUR, MINUTE, Precision, SECOND, Time};
@@ -58,6 +59,8 @@ pub(crate) struct Story {
     pub(crate) as_of: usize,
     /// Imports of the directory: none, the company, or first without and then with some.
     imports: usize,
+    /// Verified containments: about the time of which signal, and the seed of what led to them.
+    contained: Vec<(usize, u64)>,
     /// The seed of order, repetitions and batches.
     pub(crate) seed: u64,
 }
@@ -75,14 +78,16 @@ pub(crate) fn story_strategy() -> impl Strategy<Value = Story> {
         [0..4_usize, 0..4, 0..4],
         0..5_usize,
         0..4_usize,
+        prop::collection::vec((0..14_usize, any::<u64>()), 0..4),
         any::<u64>(),
     )
-        .prop_map(|(config, specs, history, as_of, imports, seed)| Story {
+        .prop_map(|(config, specs, history, as_of, imports, contained, seed)| Story {
             config,
             specs,
             history,
             as_of,
             imports,
+            contained,
             seed,
         })
 }
@@ -166,6 +171,25 @@ impl Story {
         matched
     }
 
+    /// The verified containments, each with some signals of the story as what led to it.
+    pub(crate) fn containments(&self) -> Vec<(IdentityId, Containment)> {
+        let all = self.signals();
+        let of = |(which, seed): &(usize, u64)| {
+            let mut dice = Dice::new(*seed);
+            let spec = &self.specs[which % self.specs.len()];
+            let ground = self.config().rules.iter().map(|(_, rule)| {
+                let led = all.iter().filter(|_| dice.one_in(8)).map(|m| m.signal.id);
+                (rule.id.clone(), led.collect())
+            });
+            let ground = ground.collect();
+            let before = Time(spec.sig().t + *dice.pick(&[0, 1, SECOND, MINUTE]));
+            let containment =
+                Containment { before, group: Tier::Contain, orders: Vec::new(), ground };
+            (idn(if spec.who == 2 { "bob" } else { "alice" }), containment)
+        };
+        self.contained.iter().map(of).collect()
+    }
+
     /// The imports, in their order.
     pub(crate) fn imports(&self) -> Vec<Input> {
         let mut part = company();
@@ -214,16 +238,25 @@ impl Story {
 #[derive(PartialEq, Debug)]
 pub(crate) struct End {
     pub(crate) findings: Vec<Finding>,
+    /// What lies before a containment and is on record only.
+    pub(crate) contained: Vec<Finding>,
     pub(crate) plan: Vec<PlanRow>,
 }
 
 pub(crate) fn end(engine: &Engine) -> End {
-    End { findings: engine.findings().cloned().collect(), plan: engine.plan() }
+    let findings = engine.findings().cloned().collect();
+    End { findings, contained: engine.contained().cloned().collect(), plan: engine.plan() }
 }
 
 /// Tells everything at one time; also says how often an event came after a later one.
-pub(crate) fn tell(config: &Config, at: Time, inputs: &[Input]) -> (Engine, usize) {
+pub(crate) fn tell(
+    config: &Config,
+    at: Time,
+    contained: impl IntoIterator<Item = (IdentityId, Containment)>,
+    inputs: &[Input],
+) -> (Engine, usize) {
     let mut engine = Engine::new(config.clone());
+    contained.into_iter().for_each(|(identity, one)| engine.assume(identity, one));
     let mut inverted = 0;
     let mut latest = Time(i64::MIN);
     for input in inputs {

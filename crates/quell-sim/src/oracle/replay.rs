@@ -3,12 +3,14 @@
 
 use std::collections::BTreeMap;
 
+use quell_core::case::Case;
 use quell_core::effect::{Effect, Input, Intake};
 use quell_core::engine::Engine;
 use quell_core::finding::Finding;
 use quell_core::identity::Class;
 use quell_core::order::{On, Verb};
 use quell_core::replay;
+use quell_core::resolve::Subject;
 use quell_core::signal::Matched;
 use quell_core::time::Time;
 use quell_evidence::canonical;
@@ -106,7 +108,8 @@ fn claim_is_granted_rightly(engine: &Engine, input: &Input) -> Result<(), String
     Ok(())
 }
 
-/// The findings in force are those of an engine that hears the same signals in another order.
+/// The findings in force are those of an engine that is given the same verified containments and
+/// hears the same signals in another order.
 pub(crate) fn law(world: &World) -> Result<(), String> {
     let mut all: Vec<Matched> =
         world.sources.iter().flat_map(crate::source::Source::accepted).cloned().collect();
@@ -119,13 +122,22 @@ pub(crate) fn law(world: &World) -> Result<(), String> {
         at = at.max(frame.map_err(|e| e.to_string())?.at);
     }
     engine.step(at, &Input::Directory(world.company.import()));
+    for row in StateRows::new(&views, TENANT, "case") {
+        let (key, value) = row.map_err(|e| e.to_string())?;
+        let case: Case = serde_json::from_slice(&value).map_err(|e| format!("case {key}: {e}"))?;
+        let Subject::Identity(identity) = case.subject else { continue };
+        case.containments.into_iter().for_each(|one| engine.assume(identity, one));
+    }
     for some in all.chunks(5) {
         let intake = Intake { matched: some.to_vec(), ..Intake::default() };
         engine.step(at, &Input::Signals(intake));
     }
     let there = findings(world)?;
-    let law: BTreeMap<String, Finding> =
-        engine.findings().map(|f| (f.id.to_string(), f.clone())).collect();
+    let law: BTreeMap<String, Finding> = engine
+        .findings()
+        .chain(engine.contained())
+        .map(|f| (f.id.to_string(), f.clone()))
+        .collect();
     for id in there.keys().chain(law.keys()) {
         let (here, lawful) = (there.get(id), law.get(id));
         if here != lawful {
