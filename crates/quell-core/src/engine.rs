@@ -341,6 +341,7 @@ impl Engine {
         let known = self.timelines.keys().chain(self.by_subject.keys());
         let known: Vec<Subject> = known.cloned().collect();
         known.iter().for_each(|subject| self.touch(subject, &[], true));
+        self.hand_over_orphans();
         let live = self.cases.values().filter(|case| case.is_live()).map(|case| case.id);
         self.scratch.replan.extend(live);
     }
@@ -348,7 +349,7 @@ impl Engine {
 
 /// Text for people: control and bidirectional characters out, at most 240 characters.
 pub fn plain(text: &str) -> String {
-    let mark = |c: char| matches!(c, '\u{200e}' | '\u{200f}');
+    let mark = |c: char| matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}');
     let bidi = |c: char| mark(c) || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     text.chars().filter(|c| !c.is_control() && !bidi(*c)).take(240).collect()
 }

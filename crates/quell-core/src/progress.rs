@@ -23,6 +23,8 @@ pub const REPEATS_MAX: u32 = 3;
 pub const LOST_MAX: u32 = 20;
 /// How often a call is tried in all; those that the target refused are known not to have happened.
 pub const TRIES_MAX: u32 = 60;
+/// How long the act may wait for another look before it, microseconds.
+pub const PROBE_PATIENCE: i64 = SECOND;
 /// How often a read-back is tried for each effecting call before nothing can be proved.
 pub const LOOKS_MAX: u32 = 40;
 
@@ -134,9 +136,6 @@ impl Step<'_> {
                 done(Event::FindUnchanged, "it was already so before the act")
             }
             Answer::Before { .. } => self.go(None, Verb::Execute, self.at, "the state is known"),
-            Answer::Fault { fault: Fault::UnknownSubject, .. } => {
-                alarm(Event::Fail, "the target does not know this account".to_owned())
-            }
             Answer::Fault { fault: Fault::Unsupported | Fault::Precondition, .. } => {
                 alarm(Event::Fail, "the target does not do this to this account".to_owned())
             }
@@ -144,10 +143,12 @@ impl Step<'_> {
                 alarm(Event::Fail, "the target does not accept our credential".to_owned())
             }
             Answer::Fault { retry_at, fault }
-                if tries < 3 && matches!(fault, Fault::Throttled | Fault::Transient) =>
+                if tries < 2
+                    && matches!(fault, Fault::Throttled | Fault::Transient)
+                    && retry_at.is_none_or(|t| t <= self.at.plus(PROBE_PATIENCE)) =>
             {
-                let due = self.later(*retry_at);
-                self.go(None, Verb::Probe, due, "the target could not be asked; again later")
+                let due = self.at.plus(PROBE_PATIENCE / 2).max(retry_at.unwrap_or(self.at));
+                self.go(None, Verb::Probe, due, "the target could not be asked; once more")
             }
             // Acting matters more than proving: without the control nothing is called verified.
             _ => self.go(None, Verb::Execute, self.at, "the state before is not known"),

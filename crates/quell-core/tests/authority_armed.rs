@@ -93,7 +93,7 @@ mail_providers = ["mail.example"]
         saas_host: domain tenant.okta.example
         shared_hosting: domain evil.pages.example
         -: domain evil.example.net
-        -: domain 
+        unreadable: domain 
         own_address: sender abuse@partner.example
         -: sender other@partner.example
         own_domain: sender ceo@mail.example.com
@@ -105,7 +105,7 @@ mail_providers = ["mail.example"]
         -: url https://evil.pages.example/kit/index.html
         shared_hosting: url https://evil.pages.example/
         saas_host: url https://tenant.okta.example
-        -: url tenant.okta.example?x=1
+        unreadable: url tenant.okta.example?x=1
         own_address: url http://192.0.2.9/x
         own_address: url http://[2001:db8::1]:8080/x
         -: url http://203.0.113.9/

@@ -469,7 +469,7 @@ fn refused_limits() {
         "role = \"global_admin\"",
         "role = \"approver\"",
         expect![[r#"
-        limits.toml:76: `approver` has two floors
+        limits.toml:78: `approver` has two floors
             help: keep one of the two
     "#]],
     );
@@ -477,7 +477,7 @@ fn refused_limits() {
         "role = \"global_admin\"",
         "role = \"admin\"",
         expect![[r#"
-        limits.toml:76: `admin` is not a known role
+        limits.toml:78: `admin` is not a known role
             help: see docs/authority.md for the names that are known
     "#]],
     );

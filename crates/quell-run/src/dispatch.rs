@@ -8,8 +8,8 @@ use quell_core::order::Call;
 use quell_core::progress;
 use quell_core::time::Time;
 
-/// Calls on the way at once, over all targets.
-pub const IN_FLIGHT_MAX: usize = 64;
+/// Calls on the way at once, to any one provider: one that hangs takes no place of another's.
+pub const IN_FLIGHT_MAX: usize = 32;
 
 /// Waiting and running calls.
 #[derive(Debug, Default)]
@@ -17,8 +17,11 @@ pub struct Dispatch {
     waiting: BTreeMap<(Time, CallId), Call>,
     /// When each waiting call is due: none waits twice.
     due: BTreeMap<CallId, Time>,
-    running: BTreeMap<CallId, String>,
+    /// The provider and the account of each running call.
+    running: BTreeMap<CallId, (String, String)>,
     busy: BTreeSet<String>,
+    /// How many run at each provider.
+    at_provider: BTreeMap<String, usize>,
     stopped: bool,
 }
 
@@ -71,17 +74,16 @@ impl Dispatch {
         let due: Vec<(Time, CallId)> =
             self.waiting.keys().take_while(|(due, _)| *due <= now).copied().collect();
         for key in due {
-            if self.running.len() >= IN_FLIGHT_MAX {
-                break;
-            }
             let Some(call) = self.waiting.get(&key) else { continue };
-            let lane = call.account.to_string();
-            if !self.busy.insert(lane.clone()) {
+            let (provider, lane) = (call.account.provider.clone(), call.account.to_string());
+            let running = self.at_provider.entry(provider.clone()).or_default();
+            if *running >= IN_FLIGHT_MAX || !self.busy.insert(lane.clone()) {
                 continue;
             }
+            *running += 1;
             self.due.remove(&key.1);
             if let Some(call) = self.waiting.remove(&key) {
-                self.running.insert(key.1, lane);
+                self.running.insert(key.1, (provider, lane));
                 go.push(call);
             }
         }
@@ -90,8 +92,11 @@ impl Dispatch {
 
     /// A running call is over; its account is free again.
     pub fn finished(&mut self, call: CallId) {
-        if let Some(lane) = self.running.remove(&call) {
+        if let Some((provider, lane)) = self.running.remove(&call) {
             self.busy.remove(&lane);
+            if let Some(running) = self.at_provider.get_mut(&provider) {
+                *running = running.saturating_sub(1);
+            }
         }
     }
 

@@ -182,10 +182,17 @@ fn order_line(id: &str, steps: &[&Value]) -> (u8, String) {
     let sent = steps.iter().rev().find_map(|s| time(s, "/body/sent_at"));
     let received = steps.iter().rev().find_map(|s| time(s, "/body/received_at"));
     let verified = steps.iter().rev().find_map(|s| time(s, "/body/verified_at"));
-    let permit = steps.iter().find_map(|s| s.pointer("/body/more/permit/policies"));
-    let why = match permit {
-        Some(policies) if state != "refused" => format!("by {policies}"),
-        _ => text(&last, "/body/reason").to_owned(),
+    let reason = text(&last, "/body/reason");
+    let permit = steps.iter().rev().find_map(|s| s.pointer("/body/more/permit"));
+    let list = |name: &str| {
+        let all = permit.and_then(|permit| permit.get(name)).and_then(Value::as_array);
+        let all: Vec<&str> = all.into_iter().flatten().filter_map(Value::as_str).collect();
+        all.join(", ")
+    };
+    let why = match (list("policies"), list("approved_by")) {
+        (policies, _) if policies.is_empty() || state == "refused" => reason.to_owned(),
+        (policies, by) if by.is_empty() => format!("by {policies}; {reason}"),
+        (policies, by) => format!("by {policies}, approved by {by}; {reason}"),
     };
     let mut line = format!("did     {action} on {on}: {state} ({why})");
     if action != "watch" {

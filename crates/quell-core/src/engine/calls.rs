@@ -1,13 +1,16 @@
 //! Engine room, calls: what dispatch claims and reports moves an order on. Nothing here judges;
 //! a call leaves only for an order that holds a permit.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::Engine;
+use crate::action::Action;
 use crate::effect::{CallId, Effect};
 use crate::id::OrderId;
 use crate::identity::{Class, Identity};
-use crate::order::{Answer, CLAIMS_MAX, Capability, Event, Fault, On, Outcome, State, Verb};
+use crate::order::{Answer, CLAIMS_MAX, Capability, Event, Fault, On, Order, Outcome, State, Verb};
 use crate::progress;
 use crate::time::Time;
 
@@ -62,6 +65,10 @@ impl Engine {
                 self.put_aside(call, &why);
                 return;
             }
+            if let Some(why) = self.outdated(call.order) {
+                self.judge_again(call.order, why);
+                return;
+            }
             if let Some(why) = self.untouchable(call.order) {
                 self.drop_call(call.order);
                 self.advance(call.order, Event::HandOver, &why, &Value::Null);
@@ -87,6 +94,49 @@ impl Engine {
             }
             order.claims.push(at);
         });
+    }
+
+    /// Why the permit of an order does not stand any more: it is bound to the policy, which says
+    /// what is armed too, and to the classes that were asked for.
+    fn outdated(&self, id: OrderId) -> Option<&'static str> {
+        let order = self.orders.get(&id).filter(|order| !order.by_person())?;
+        if order.policy != self.config.policy.digest.to_string() {
+            return Some("the policy changed since the permit");
+        }
+        let asked: BTreeSet<_> = order.asked.iter().copied().collect();
+        let other = self.classes_of(&asked) != order.asked_classes;
+        other.then_some("the classes of the identity changed since the permit")
+    }
+
+    /// Takes back the permit of an order whose call has not left: it is judged again. One that may
+    /// have done something already goes to people.
+    fn judge_again(&mut self, id: OrderId, why: &str) {
+        self.drop_call(id);
+        let Some(order) = self.orders.get(&id) else { return };
+        let case = order.case;
+        if order.unsure || order.state == State::Unknown {
+            self.advance(id, Event::HandOver, why, &Value::Null);
+            let text = format!("{id} may have been carried out, and {why}");
+            self.page("order_needs_people", Some(case), Some(id), &text);
+        } else {
+            self.advance(id, Event::Hold, why, &Value::Null);
+            self.scratch.replan.insert(case);
+        }
+    }
+
+    /// Orders under way whose target is not configured any more go to people: no call of theirs
+    /// would ever leave.
+    pub(super) fn hand_over_orphans(&mut self) {
+        let orphan = |order: &&Order| {
+            let lost = self.capability(order.action, &order.on).is_none();
+            let on_account = matches!(order.on, On::Account(_)) && order.action != Action::Watch;
+            order.awaits.is_some() && order.claimed.is_none() && on_account && lost
+        };
+        let orphans: Vec<OrderId> = self.orders.values().filter(orphan).map(|o| o.id).collect();
+        for id in orphans {
+            self.drop_call(id);
+            self.give_up_target(id, &Value::Null);
+        }
     }
 
     /// Why nothing may be sent to the account of an order any more: the directory or the policy
@@ -187,7 +237,7 @@ impl Engine {
         }
         let Some(order) = self.orders.get(&id) else { return };
         let Some(capability) = self.capability(order.action, &order.on) else {
-            self.orphaned(outcome);
+            self.give_up_target(id, &json!({ "outcome": outcome }));
             return;
         };
         let asked = outcome.sent_at.unwrap_or(self.at);
@@ -200,13 +250,12 @@ impl Engine {
     }
 
     /// The target is not configured any more: nobody can say how it ended.
-    fn orphaned(&mut self, outcome: &Outcome) {
-        let id = outcome.order;
+    fn give_up_target(&mut self, id: OrderId, more: &Value) {
         let Some(order) = self.orders.get(&id) else { return };
         let (case, undoing) = (order.case, order.state == State::Undoing);
         let event = if undoing { Event::UndoFail } else { Event::HandOver };
         let why = "no target does this any more: a person must look";
-        self.advance(id, event, why, &json!({ "outcome": outcome }));
+        self.advance(id, event, why, more);
         self.page("order_needs_people", Some(case), Some(id), &format!("{id}: {why}"));
     }
 
@@ -232,7 +281,11 @@ impl Engine {
                 order.snapshot = snapshot.clone().filter(|text| text.len() <= 4096);
             }
             (Verb::Execute, answer) => {
-                if order.sent_at.is_none() {
+                let happened = !matches!(
+                    answer,
+                    Answer::Fault { fault, .. } if *fault != Fault::Indeterminate
+                );
+                if happened && order.sent_at.is_none() {
                     order.sent_at = outcome.sent_at;
                 }
                 if let Answer::Accepted { .. } = answer {

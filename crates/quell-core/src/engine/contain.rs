@@ -101,12 +101,16 @@ impl Engine {
         orders.filter_map(|id| self.orders.get(id))
     }
 
-    /// True when the subject was attacked again within a day after a verified step of group
-    /// contain or above: its effecting call came before the newest signal that takes access.
+    /// True when the subject was attacked again within a day after a step of group contain or
+    /// above that is verified, or was accepted and cannot be proved: its effecting call came before
+    /// the newest signal that takes access.
     fn is_repeat(&self, finding: &Finding, newest: Time) -> bool {
         self.orders_of(&finding.subject)
             .filter(|order| order.action.group() >= Tier::Contain)
-            .filter_map(|order| Some((order.claimed_at?, order.verified_at?)))
+            .filter_map(|order| {
+                let accepted = order.acknowledged_at.filter(|_| order.state == State::NotProvable);
+                Some((order.claimed_at?, order.verified_at.or(accepted)?))
+            })
             .any(|(called, verified)| newest > called && newest.since(verified) <= DAY)
     }
 

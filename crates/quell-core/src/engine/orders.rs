@@ -97,7 +97,7 @@ impl Engine {
         matches!(&again.sentence, Sentence::NeedsApproval(new) if same(new))
     }
 
-    fn classes_of(&self, findings: &BTreeSet<crate::id::FindingId>) -> BTreeSet<Class> {
+    pub(super) fn classes_of(&self, findings: &BTreeSet<crate::id::FindingId>) -> BTreeSet<Class> {
         let findings = findings.iter().filter_map(|id| self.findings.get(id));
         findings.flat_map(|f| desire::classes(&self.directory, f)).collect()
     }
@@ -255,6 +255,10 @@ impl Engine {
         match judgement.sentence {
             Sentence::Permitted(permit) => {
                 self.spend(work.action, &sources, &charged);
+                self.change(id, |order| {
+                    order.asked = judgement.findings;
+                    order.asked_classes = classes;
+                });
                 self.permit(id, permit, &reason, ground);
             }
             Sentence::NeedsApproval(pending) => {
@@ -422,7 +426,7 @@ impl Engine {
             order.reason = super::plain(why);
             order.changed_at = at;
             if from == State::AwaitingApproval && to != from {
-                end_request(order);
+                end_request(order, to);
             }
             if to != State::Held {
                 order.held_until = None;
@@ -455,13 +459,16 @@ fn weighed(judgement: Judgement, tripped: Option<&Tripped>) -> Judgement {
     }
 }
 
-/// The approval request is over, whatever came of it.
-fn end_request(order: &mut Order) {
+/// The approval request is over, whatever came of it. What a permit was asked for stays: the permit
+/// is bound to it.
+fn end_request(order: &mut Order, to: State) {
     order.pending = None;
     order.approval_until = None;
     order.approved_by.clear();
-    order.asked.clear();
-    order.asked_classes.clear();
+    if to != State::Permitted {
+        order.asked.clear();
+        order.asked_classes.clear();
+    }
 }
 
 fn order_body(order: &Order, from: State, event: Event, more: &Value) -> Value {

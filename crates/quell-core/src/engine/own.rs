@@ -8,8 +8,9 @@ use crate::action::Action;
 use crate::effect::Freeze;
 use crate::id::OrderId;
 use crate::identity::Scheme;
-use crate::order::{Event, Order, State};
-use crate::signal::{Kind, Signal};
+use crate::order::{Event, Order, State, Verb};
+use crate::progress;
+use crate::signal::{Kind, Reach, Signal};
 use crate::time::{HOUR, MINUTE, Time};
 
 /// How far the provider's record of our act may lie from the act as we know it.
@@ -30,7 +31,15 @@ impl Engine {
             Kind::AccountDisabled | Kind::AccountEnabled => &[Action::Suspend],
             _ => &[],
         };
+        // What anybody can do to our login, a failed sign-in among it, says nothing about it.
+        if actions.is_empty() && signal.kind.reach() != Reach::Access {
+            let refs = vec![signal.id.to_string()];
+            let body = json!({ "signal": signal.id, "kind": signal.kind });
+            self.record("own_account_tried", body, refs);
+            return;
+        }
         let t = signal.times.happened.t;
+        let enabled = signal.kind == Kind::AccountEnabled;
         let ids = signal.about.iter().filter(|name| name.scheme == Scheme::AccountId);
         let accounts = ids
             .map(|name| format!("{}:{}", name.provider.as_deref().unwrap_or_default(), name.value));
@@ -38,14 +47,14 @@ impl Engine {
             accounts.flat_map(|a| self.index.on(&a).collect::<Vec<_>>()).collect();
         let orders = orders.iter().filter_map(|id| self.orders.get(id));
         let orders: Vec<&Order> = orders.filter(|o| actions.contains(&o.action)).collect();
-        let seen = orders.iter().find(|order| was_sent(order) && is_near(order, t));
+        let seen = orders.iter().find(|order| did(order, enabled) && is_near(order, t));
         if let Some(order) = seen {
             let (id, case, state) = (order.id, order.case, order.state);
+            let control = order.control;
             let refs = vec![id.to_string(), case.to_string(), signal.id.to_string()];
             let body = json!({ "order": id, "signal": signal.id, "at": t });
             self.record("order_seen_by_provider", body, refs);
-            let undo = signal.kind == Kind::AccountEnabled;
-            if state == State::NotProvable && !undo {
+            if state == State::NotProvable && !enabled && control == Some(true) {
                 let at = self.at;
                 self.change(id, |order| order.verified_at = Some(at));
                 let why = "the provider's own record names the step, the account and the time";
@@ -79,10 +88,12 @@ impl Engine {
     }
 }
 
-/// True when an effecting call of the order may have left: one that waits for its claim, or was
-/// given back, has not.
-fn was_sent(order: &Order) -> bool {
-    !order.claims.is_empty() || order.sent_at.is_some()
+/// True when a call of the order may have left that does this: the inverse where something was given
+/// back, the act otherwise. One that waits for its claim, or was given back, has not.
+fn did(order: &Order, inverse: bool) -> bool {
+    let verb = if inverse { Verb::Undo } else { Verb::Execute };
+    let left = !order.claims.is_empty() || order.sent_at.is_some();
+    left && progress::attempts(order, verb) > 0
 }
 
 fn is_near(order: &Order, t: Time) -> bool {

@@ -14,7 +14,7 @@ use crate::id::{CaseId, FindingId, OrderId};
 use crate::identity::Class;
 use crate::order::{Event, On, Order, State};
 use crate::signal::Reach;
-use crate::time::{DAY, HOUR, Time};
+use crate::time::{DAY, MINUTE, Time};
 
 impl Engine {
     /// Plans the touched cases: what the findings in force ask for against what was ordered.
@@ -217,8 +217,8 @@ impl Work {
 }
 
 /// True when a standing order no longer answers for a signal this new, so that the step may be
-/// ordered once more: a day after it was done or handed to people, an hour after it was not done,
-/// and at once where there was nothing to do then.
+/// ordered once more: a day after it was done or handed to people, ten minutes after it was not
+/// done, and at once where there was nothing to do then.
 pub(super) fn is_spent(order: &Order, newest: Option<Time>) -> bool {
     use State as S;
     let Some(newest) = newest else { return false };
@@ -227,7 +227,7 @@ pub(super) fn is_spent(order: &Order, newest: Option<Time>) -> bool {
             newest.since(order.verified_at.unwrap_or(order.changed_at)) > DAY
         }
         S::Denied | S::Expired | S::Failed | S::NotEffective => {
-            newest.since(order.changed_at) > HOUR
+            newest.since(order.changed_at) > 10 * MINUTE
         }
         S::NoChange => newest > order.changed_at,
         _ => false,

@@ -9,9 +9,10 @@ use super::orders::watched;
 use super::timers::Alarm;
 use crate::action::Action;
 use crate::authority::{Pending, Permit};
+use crate::case::Case;
 use crate::effect::{Effect, TakeBack, WatchEntry};
 use crate::id::{CaseId, OrderId, WatchId};
-use crate::order::{Event, On, Verb};
+use crate::order::{Event, On, State, Verb};
 
 impl Engine {
     pub(super) fn on_take_back(&mut self, take_back: &TakeBack) {
@@ -41,8 +42,14 @@ impl Engine {
         let why = format!("taken back by {}: {}", by.by, by.why);
         self.advance(id, Event::Undo, &why, &more);
         if action == Action::Watch {
-            self.unwatch_order(&on);
-            self.advance(id, Event::UndoVerify, "the entry is gone with this commit", &more);
+            let why = match self.is_asked_by_another(id, &on) {
+                true => "the entry stays: another order asks for it",
+                false => {
+                    self.unwatch_order(&on);
+                    "the entry is gone with this commit"
+                }
+            };
+            self.advance(id, Event::UndoVerify, why, &more);
             return;
         }
         match self.end_once_more(action, case, &on) {
@@ -77,6 +84,13 @@ impl Engine {
             let why = "sessions end once more before the block is lifted";
             self.permit(id, permit, why, &Value::Null);
         }
+    }
+
+    /// True when another order of a live case put the same entry on the watchlist.
+    fn is_asked_by_another(&self, id: OrderId, on: &On) -> bool {
+        let live = |case: CaseId| self.cases.get(&case).is_some_and(Case::is_live);
+        let mut others = self.orders.values().filter(|order| order.id != id && order.on == *on);
+        others.any(|o| o.action == Action::Watch && o.state == State::Verified && live(o.case))
     }
 
     /// Takes an entry off the watchlist.

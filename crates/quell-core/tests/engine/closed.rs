@@ -364,8 +364,8 @@ fn approvers(config: &Config) -> Scene {
 }
 
 fn floor(least: u32) -> Config {
-    let to = format!("role = \"approver\"\nat_least = {least}");
-    with(&edited(armed_files(), "limits.toml", "role = \"approver\"\nat_least = 2", &to))
+    let to = format!("\"approvers\"]\nat_least = {least}");
+    with(&edited(armed_files(), "limits.toml", "\"approvers\"]\nat_least = 2", &to))
 }
 
 #[test]
@@ -382,8 +382,8 @@ fn a_floor_holds_what_would_break_it() {
 /// Two requests are each within the floor; together they are not.
 #[test]
 fn two_approvals_do_not_break_a_floor_together() {
-    let to = "role = \"global_admin\"\nat_least = 1";
-    let from = "role = \"global_admin\"\nat_least = 2";
+    let to = "\"Super Administrators\"]\nat_least = 1";
+    let from = "\"Super Administrators\"]\nat_least = 2";
     let config = with(&edited(armed_files(), "limits.toml", from, to));
     let mut people = company();
     for who in people.iter_mut().filter(|who| ["alice", "bob"].contains(&who.key.as_str())) {
@@ -436,10 +436,10 @@ fn who_may_not_approve() {
         out.push_str(&said(&mut scene, by));
     }
     expect![[r#"
-        bob@example.com: nobody approves on himself
-        BOB@example.com: nobody approves on himself
-        bob: nobody approves on himself
-        desk@example.com: nobody approves on himself
+        bob@example.com: nobody decides on himself
+        BOB@example.com: nobody decides on himself
+        bob: nobody decides on himself
+        desk@example.com: nobody decides on himself
         alice@example.com: `alice@example.com` has an open case
         al+x@example.com: `al+x@example.com` has an open case
         officer@example.com: counts

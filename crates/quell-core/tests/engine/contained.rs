@@ -116,7 +116,8 @@ fn an_undone_signal_that_led_to_it_comes_back_as_it_was() {
         let mut sig = leaked(6);
         (sig.written, sig.kind) = (T0 + written * MINUTE, kind);
         let mut matched = sig.matched(config);
-        matched.signal.record_key.clone_from(&led.signal.record_key);
+        let signal = std::sync::Arc::make_mut(&mut matched.signal);
+        signal.record_key.clone_from(&led.signal.record_key);
         matched
     };
     // A greater revision of the record says something harmless, and a still greater one what the

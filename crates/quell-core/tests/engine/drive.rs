@@ -371,18 +371,22 @@ impl Driver {
 
     /// Long after everything: time passes until nothing is due any more.
     pub(crate) fn settle(&mut self) {
-        self.step(Input::Freeze(Freeze {
-            on: false,
-            until: None,
-            by: "officer".to_owned(),
-            why: String::new(),
-        }));
+        self.step(thaw());
         let end = self.now.plus(3 * DAY);
         for _ in 0..4_000 {
             let call = self.store.outbox.values().min_by_key(|call| (call.due, call.order));
             let Some(call) = call.cloned() else { break };
             self.now = self.now.max(call.due).min(end);
             self.carry_out(&call);
+            if self.engine.freeze().is_some() {
+                self.step(thaw());
+            }
         }
     }
+}
+
+/// The end of a freeze.
+fn thaw() -> Input {
+    let (by, why) = ("officer".to_owned(), String::new());
+    Input::Freeze(Freeze { on: false, until: None, by, why })
 }
