@@ -14,7 +14,7 @@ use quell_core::policy::{Policy, PolicyFiles};
 use quell_core::rule::Rules;
 use quell_core::time::Time;
 use quell_evidence::note::SignerKey;
-use quell_run::{Clock, KeepError, Keeper, Opener, Parts, Submission};
+use quell_run::{Clock, Keeper, Opener, Parts, Submission};
 use quell_store::frame::Content;
 use quell_store::mem::{Fault, MemDisk, Write};
 use quell_store::views::{Frames, Views};
@@ -108,7 +108,12 @@ fn an_unsure_commit_is_settled_by_what_the_store_shows() {
         let frozen = keeper.engine().unwrap().freeze().is_some();
         assert_eq!(frozen, outputs.frozen);
     }
-    expect![""].assert_eq(&out);
+    expect![[r#"
+        None: taken, frozen true; open true; then frozen true, tells the outbox false, 0 lives more, journal [9, 8, 6, 10]
+        Full: the disk is full, final false; open true; then frozen false, tells the outbox true, 0 lives more, journal [9, 8, 9, 8, 10]
+        Lost: the store cannot say whether the write happened, open it again: the disk failed, final false; open false; then frozen false, tells the outbox true, 1 lives more, journal [9, 8, 9, 8, 10]
+        Kept: the store cannot say whether the write happened, open it again: the disk failed, final false; open false; then frozen true, tells the outbox true, 1 lives more, journal [9, 8, 6, 9, 8, 10]
+    "#]].assert_eq(&out);
 }
 
 /// Checkpoints and delivered pages are writes as well.
@@ -158,13 +163,13 @@ fn only_what_cannot_get_better_is_final() {
     fail(&disk, Write::Commit, 1, Fault::Lost);
     go(&mut keeper);
     go(&mut keeper);
-    expect![""].assert_eq(&told.join("\n"));
-    // Somebody else has the lease: this process is over too.
-    let other = MemDisk::new();
-    let mut old = self::keeper(&other, 1);
-    let _new = self::keeper(&other, 1);
-    let error = old.commit(Time(3), Vec::new()).unwrap_err();
-    assert!(!matches!(error, KeepError::Open(_)), "{error}");
+    expect![[r#"
+        the store cannot say whether the write happened, open it again: the disk failed, final false
+        the disk is full, final false
+        taken, final false
+        the store cannot say whether the write happened, open it again: the disk failed, final false
+        the store cannot be opened: the folder is gone, final true"#]]
+    .assert_eq(&told.join("\n"));
 }
 
 /// The whole shell: doors are told, people are told, and nothing spins.
@@ -201,5 +206,10 @@ fn an_engine_that_cannot_open_its_store_ends() {
         told.lock().unwrap().push(format!("ready {}", handle.is_ready()));
         handle.stop().await;
     });
-    expect![""].assert_eq(&told.into_inner().unwrap().join("\n"));
+    expect![[r#"
+        the store cannot be opened: the folder is gone
+        not taken: the engine is busy or its store cannot commit
+        the engine has stopped
+        ready false"#]]
+    .assert_eq(&told.into_inner().unwrap().join("\n"));
 }

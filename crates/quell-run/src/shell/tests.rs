@@ -149,5 +149,14 @@ fn a_freeze_between_claim_and_send_stops_what_heeds_it() {
     }
     let told = carried(Verb::ReadBack, true, false);
     out.push_str(&format!("read_back, freeze true: {told}\n"));
-    expect![""].assert_eq(&out);
+    expect![[r#"
+        execute, freeze false, heeds it true: claim outcome outcome / sent 1
+        execute, freeze true, heeds it true: claim unsent unsent / sent 0
+        execute, freeze false, heeds it false: claim outcome outcome / sent 1
+        execute, freeze true, heeds it false: claim outcome outcome / sent 1
+        undo, freeze false, heeds it false: claim outcome outcome / sent 1
+        undo, freeze true, heeds it false: claim outcome outcome / sent 1
+        read_back, freeze true: outcome outcome / sent 1
+    "#]]
+    .assert_eq(&out);
 }

@@ -89,7 +89,7 @@ impl World {
         can(Step::Dispatch, 12, process.can_dispatch(self.now));
         can(Step::Person, 2, playing);
         let claimed = process.tasks.values().any(|t| matches!(t.stage, Stage::Send(true)));
-        can(Step::Freeze, 2, playing && claimed);
+        can(Step::Freeze, 6, playing && claimed);
         for (id, task) in &process.tasks {
             can(Step::Task(*id), 8, task.is_ready(self.now));
         }

@@ -198,7 +198,7 @@ impl World {
             Stage::Send(true) if process.frozen && self.sabotage != Sabotage::IgnoresFreeze => {
                 task.stage = Stage::Report(Input::Unsent(key), self.now, REPORT_PAUSE.0);
                 self.stats.count("freeze: a claimed call was given back");
-                return self.perhaps_crash(8);
+                return self.perhaps_crash(60);
             }
             Stage::Send(_) => {
                 task.stage = Stage::Sent(clock);
