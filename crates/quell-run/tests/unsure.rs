@@ -1,9 +1,11 @@
 //! Run room: after a write of which nobody knows whether it happened, the store is opened again and
 //! the engine goes on from what it shows; where it does not open, the engine ends and says why.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use expect_test::expect;
@@ -183,8 +185,7 @@ fn an_engine_that_cannot_open_its_store_ends() {
     let clock: Clock = Arc::new(move || Time(now.fetch_add(2_000_000, Ordering::Relaxed)));
     let key = SignerKey::from_seed(ORIGIN, &[7; 32]).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let told = Mutex::new(Vec::new());
-    runtime.block_on(async {
+    let told = runtime.block_on(async {
         let (pages, mut page_news) = tokio::sync::mpsc::unbounded_channel();
         let handle = quell_run::start(Parts {
             keeper,
@@ -198,18 +199,19 @@ fn an_engine_that_cannot_open_its_store_ends() {
         while handle.fault().is_none() {
             drop(handle.input(freeze()).await);
         }
-        told.lock().unwrap().push(handle.fault().unwrap_or_default().to_owned());
+        let mut told = vec![handle.fault().unwrap_or_default().to_owned()];
         assert!(page_news.recv().await.is_none(), "whoever listens for pages hears the end");
         let refused = handle.input(freeze()).await.unwrap_err();
-        told.lock().unwrap().push(refused.to_string());
-        told.lock().unwrap().push(handle.checkpoint().await.unwrap_err());
-        told.lock().unwrap().push(format!("ready {}", handle.is_ready()));
+        told.push(refused.to_string());
+        told.push(handle.checkpoint().await.unwrap_err());
+        told.push(format!("ready {}", handle.is_ready()));
         handle.stop().await;
+        told
     });
     expect![[r#"
         the store cannot be opened: the folder is gone
         not taken: the engine is busy or its store cannot commit
         the engine has stopped
         ready false"#]]
-    .assert_eq(&told.into_inner().unwrap().join("\n"));
+    .assert_eq(&told.join("\n"));
 }

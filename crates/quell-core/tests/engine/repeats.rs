@@ -59,6 +59,7 @@ impl Scene {
         scene
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "reads as a sentence where it is called")]
     fn tell(&mut self, input: Input) {
         let effects: Vec<Effect> = self.engine.step(self.now, &input);
         self.store.commit(self.now, &input, &effects);
@@ -266,14 +267,13 @@ fn what_was_given_back_did_not_leave() {
     let show = |scene: &Scene, order: &Order| {
         let calls: Vec<String> =
             scene.store.outbox.keys().map(|id| format!("{} {}", id.verb, id.attempt)).collect();
-        let said = format!(
+        format!(
             "{} ({}), claims {}, parked {}, outbox {calls:?}",
             order.state,
             order.reason,
             order.claims.len(),
             order.parked
-        );
-        said
+        )
     };
     let claimed = |fates: &[Fate]| {
         let mut scene = Scene::new(delays(Repeat::Safe, 0));
