@@ -119,9 +119,15 @@ impl Engine {
             Some(timeline) => timeline,
             None => self.timelines.entry(subject.clone()).or_default(),
         };
+        let whole = !timeline.is_capped();
         let inserted = timeline.insert(kept, floor, bounds);
+        let capped = whole && timeline.is_capped();
         if timeline.is_empty() {
             self.timelines.remove(subject);
+        }
+        if capped {
+            // Every finding of the key must say so.
+            self.touch(subject, &[], true);
         }
         if !inserted.changed {
             return;

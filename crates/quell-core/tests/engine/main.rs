@@ -23,3 +23,4 @@ mod repeats;
 mod crash;
 mod closed;
 mod contained;
+mod fixtures;
