@@ -236,15 +236,36 @@ impl<'a> Bench<'a> {
         let events: Vec<Event> = matching.iter().map(Candidate::event).collect();
         let mut within: Vec<usize> = correlate::episodes(&events, self.shape).concat();
         within.sort_unstable();
-        let within = within.into_iter().filter_map(|index| matching.get(index));
-        within.filter_map(|candidate| self.seen(*candidate)).collect()
+        let within: Vec<Candidate<'a>> =
+            within.into_iter().filter_map(|index| matching.get(index).copied()).collect();
+        let starts: Vec<Time> = within.iter().filter_map(|c| self.start(*c)).collect();
+        let asked = |c: Candidate<'a>| {
+            let t = c.kept.key().0;
+            let from = starts.partition_point(|start| *start < t.plus(-self.shape.span));
+            let as_of = starts.get(from).copied().filter(|start| *start <= t).unwrap_or(t);
+            self.seen(c, as_of)
+        };
+        within.iter().filter_map(|candidate| asked(*candidate)).collect()
+    }
+
+    /// When a candidate happened that needs no history of traits: what the person's sign-ins show
+    /// is asked as of the earliest such event of the window, since what came after it may be the
+    /// attacker's own.
+    fn start(&self, candidate: Candidate<'a>) -> Option<Time> {
+        let plain = |member: &RuleIdx| {
+            self.view.rules.get(*member).is_none_or(|rule| rule.novel.is_empty())
+        };
+        let bits = self.members.iter().enumerate();
+        let mut own = bits.filter(|(bit, _)| candidate.mask >> bit & 1 == 1).map(|(_, m)| m);
+        let t = candidate.kept.key().0;
+        (own.any(plain) && self.seen(candidate, t).is_some()).then_some(t)
     }
 
     /// The strongest candidates of a rule that needs no other signal: by reach, then the latest;
     /// one more than are told, in order of their places.
     fn strongest(&self, mut matching: Vec<Candidate<'a>>) -> Vec<Candidate<'a>> {
         matching.sort_by_key(|candidate| std::cmp::Reverse(candidate.weight()));
-        let seen = matching.into_iter().filter_map(|candidate| self.seen(candidate));
+        let seen = matching.into_iter().filter_map(|c| self.seen(c, c.kept.key().0));
         let mut all: Vec<Candidate<'a>> = seen.take(FINDINGS_MAX + 1).collect();
         all.sort_by_key(|candidate| candidate.kept.key());
         all
@@ -268,9 +289,9 @@ impl<'a> Bench<'a> {
         (mask != 0 && (self.view.in_force)(kept)).then_some(Candidate { kept, mask, cold: false })
     }
 
-    /// The candidate as its history shows it: without the members whose traits were seen
-    /// before; none for a lure that cannot be told to be this person's.
-    fn seen(&self, candidate: Candidate<'a>) -> Option<Candidate<'a>> {
+    /// The candidate as its history before `as_of` shows it: without the members whose traits were
+    /// seen by then; none for a lure that cannot be told to be this person's.
+    fn seen(&self, candidate: Candidate<'a>, as_of: Time) -> Option<Candidate<'a>> {
         let (kept, timeline, bounds) = (candidate.kept, self.view.timeline, self.view.bounds);
         let (mut mask, mut cold) = (0_u64, false);
         for (bit, member) in self.members.iter().enumerate() {
@@ -280,10 +301,10 @@ impl<'a> Bench<'a> {
             let rule = self.view.rules.get(*member);
             let traits = rule.map(|rule| rule.novel.as_slice()).unwrap_or_default();
             if !traits.is_empty() {
-                if !timeline.is_novel(kept, traits, bounds) {
+                if !timeline.is_novel(kept, as_of, traits, bounds) {
                     continue;
                 }
-                cold |= timeline.is_cold(kept.key().0, bounds);
+                cold |= timeline.is_cold(as_of, bounds);
             }
             mask |= 1 << bit;
         }

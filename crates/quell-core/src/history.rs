@@ -380,10 +380,9 @@ impl Timeline {
         self.before(t, bounds).take(bounds.cold).count() < bounds.cold
     }
 
-    /// True when every named trait is known for the signal and not seen before it.
-    pub fn is_novel(&self, kept: &Kept, traits: &[Novel], bounds: Bounds) -> bool {
+    /// True when every named trait is known for the signal and not seen before `t`.
+    pub fn is_novel(&self, kept: &Kept, t: Time, traits: &[Novel], bounds: Bounds) -> bool {
         let own = &kept.traits;
-        let t = kept.key().0;
         traits.iter().all(|novel| own.has(*novel))
             && !self.before(t, bounds).any(|b| traits.iter().any(|novel| own.same(b, *novel)))
     }

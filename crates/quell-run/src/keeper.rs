@@ -73,7 +73,7 @@ pub struct Receipt {
     pub may_send: bool,
     /// A claim: a freeze that comes before it is sent stops it.
     pub heeds_freeze: bool,
-    /// An answer: why it did not count.
+    /// An answer or a wish to take an order back: why it did not count.
     pub refused: Option<String>,
 }
 
@@ -331,6 +331,7 @@ impl Keeper {
             let Submission { input, kind, body, pack, cursor } = submission;
             let refused = match &input {
                 Input::Answer(reply) => engine.unfit(reply),
+                Input::TakeBack(back) => engine.unfit_undo(back),
                 _ => None,
             };
             // Of two claims of one call only the first is granted.

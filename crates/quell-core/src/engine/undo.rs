@@ -24,15 +24,7 @@ impl Engine {
             why: super::plain(&take_back.why),
         };
         let more = json!({ "take_back": by });
-        let undoes =
-            action == Action::Watch || self.capability(action, &on).is_some_and(|c| c.undoes);
-        let refused = if !undoes {
-            Some("the target has no inverse for it".to_owned())
-        } else if order.state.next(Event::Undo).is_err() {
-            Some(format!("an order that is `{}` cannot be taken back", order.state))
-        } else {
-            self.may_not_decide(&take_back.by, case, &on)
-        };
+        let refused = self.unfit_undo(take_back);
         if let Some(why) = refused {
             let body = json!({ "order": id, "refused": why, "take_back": by });
             self.record("undo_refused", body, vec![id.to_string(), case.to_string()]);
@@ -59,6 +51,22 @@ impl Engine {
             }
             None => self.call(id, Verb::Undo, self.at),
         }
+    }
+
+    /// Why an order is not taken back.
+    pub fn unfit_undo(&self, take_back: &TakeBack) -> Option<String> {
+        let Some(order) = self.orders.get(&take_back.order) else {
+            return Some(format!("there is no order `{}`", take_back.order));
+        };
+        let undoes = order.action == Action::Watch
+            || self.capability(order.action, &order.on).is_some_and(|c| c.undoes);
+        if !undoes {
+            return Some("the target has no inverse for it".to_owned());
+        }
+        if order.state.next(Event::Undo).is_err() {
+            return Some(format!("an order that is `{}` cannot be taken back", order.state));
+        }
+        self.may_not_decide(&take_back.by, order.case, &order.on)
     }
 
     /// A block ends nothing: before it is lifted the sessions are ended once more.
