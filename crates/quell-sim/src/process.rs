@@ -245,14 +245,14 @@ impl Process {
         self.committed.is_some()
     }
 
-    /// Lets out what a committed group allows, if `forgets` without the outbox.
-    pub(crate) fn release(&mut self, forgets: bool) {
+    /// Lets out what a committed group allows.
+    pub(crate) fn release(&mut self) {
         let Some((outputs, askers)) = self.committed.take() else { return };
         self.wake_at = outputs.wake_at;
         self.unsigned = true;
         self.frozen = outputs.frozen;
         let Outputs { receipts, calls, dones, outbox, .. } = outputs;
-        if let Some(outbox) = outbox.filter(|_| !forgets) {
+        if let Some(outbox) = outbox {
             self.news.push_back(News::Outbox(outbox));
         } else if !calls.is_empty() || !dones.is_empty() {
             self.news.push_back(News::Outputs { calls, dones });

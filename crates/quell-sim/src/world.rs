@@ -50,8 +50,6 @@ pub enum Sabotage {
     ForgetsOutcome,
     /// Dispatch does not look whether a freeze came between claim and send.
     IgnoresFreeze,
-    /// Dispatch is not told the outbox when the engine was loaded again.
-    ForgetsOutbox,
 }
 
 /// How a world is run.

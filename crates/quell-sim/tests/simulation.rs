@@ -85,7 +85,6 @@ fn the_oracle_finds_what_is_wrong() {
         (Sabotage::AnswersEarly, "was accepted and is lost"),
         (Sabotage::ForgetsOutcome, "does not come to rest"),
         (Sabotage::IgnoresFreeze, "leaves during a freeze"),
-        (Sabotage::ForgetsOutbox, "does not come to rest"),
     ] {
         let options = Options { sabotage, ..Options::default() };
         let failure = many(0, 400, options).expect_err("the oracle saw nothing");

@@ -112,8 +112,7 @@ impl World {
             Step::Commit => self.commit(),
             Step::Release => {
                 self.note(|| "release".to_owned());
-                let forgets = self.sabotage == super::Sabotage::ForgetsOutbox;
-                self.process.iter_mut().for_each(|process| process.release(forgets));
+                self.process.iter_mut().for_each(super::Process::release);
                 self.frozen = self.ledger.frozen;
                 self.perhaps_crash(4)
             }
