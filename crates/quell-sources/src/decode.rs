@@ -13,7 +13,7 @@ use quell_core::signal::{Provenance, Reject, RejectReason, Signal};
 use quell_core::time::Time;
 
 use crate::body::{self, BodyFault, Part};
-use crate::limits::{DEPTH_MAX, DETAIL_CHARS_MAX, RECORD_BYTES_MAX};
+use crate::limits::{BODY_SIGNALS_MAX, DEPTH_MAX, DETAIL_CHARS_MAX, RECORD_BYTES_MAX};
 use crate::pack::Pack;
 use record::Record;
 
@@ -44,6 +44,9 @@ pub struct Decoded {
     /// Why the body as a whole could not be read; there are no records then, and a door answers
     /// 400 and keeps this one reject.
     pub fault: Option<Reject>,
+    /// The body gives more than [`BODY_SIGNALS_MAX`] signals: nothing of it was decoded. A door
+    /// answers 413 and stores nothing, a poller asks for fewer records.
+    pub too_many: bool,
 }
 
 /// What one record gave: signals, or a reject.
@@ -69,12 +72,21 @@ impl Pack {
     pub fn decode(&self, ctx: &DecodeContext<'_>, body: &[u8]) -> Decoded {
         match body::split(body, &self.lists) {
             Ok(parts) => {
-                let records = parts.iter().map(|part| self.decode_part(ctx, body, part));
-                Decoded { records: records.collect(), fault: None }
+                let mut records = Vec::with_capacity(parts.len());
+                let mut signals = 0_usize;
+                for part in &parts {
+                    let record = self.decode_part(ctx, body, part);
+                    signals = signals.saturating_add(record.signals.len());
+                    if signals > BODY_SIGNALS_MAX {
+                        return Decoded { records: Vec::new(), fault: None, too_many: true };
+                    }
+                    records.push(record);
+                }
+                Decoded { records, fault: None, too_many: false }
             }
             Err(fault) => {
                 let fault = reject(ctx, &fault, Digest::of(body));
-                Decoded { records: Vec::new(), fault: Some(fault) }
+                Decoded { records: Vec::new(), fault: Some(fault), too_many: false }
             }
         }
     }

@@ -16,6 +16,9 @@ pub const RECORDS_MAX: usize = 10_000;
 pub const DEPTH_MAX: usize = 64;
 /// Signals that one record may give.
 pub const SIGNALS_MAX: usize = 1024;
+/// Signals that one body may give: who has more sends several bodies, and a poller asks for fewer
+/// records.
+pub const BODY_SIGNALS_MAX: usize = 20_000;
 /// Bytes of an identifier; the core's own limit.
 pub const IDENTIFIER_BYTES_MAX: usize = 512;
 /// Bytes of an entity's value; the core's own limit.

@@ -1,12 +1,15 @@
 //! `quell decode --pack P FILE…`: what a pack makes of records, as NDJSON. Decides nothing.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use quell_core::signal::Provenance;
 use quell_core::time::Time;
+use quell_sources::limits::BODY_SIGNALS_MAX;
 use quell_sources::{DecodeContext, Decoded, Pack};
 use serde_json::json;
+use serde_json::value::RawValue;
 
 use super::say_json;
 use crate::assemble::{self, Brain};
@@ -47,8 +50,8 @@ impl Decode {
             let body = read(file)?;
             let name = file.display().to_string();
             let parts = bodies(&body);
-            let decoded: Vec<Decoded> =
-                parts.iter().map(|part| decode(&pack, source, now, part)).collect();
+            let decoded = parts.iter().map(|part| decode(&pack, source, now, part));
+            let decoded: Vec<Decoded> = decoded.collect::<Result<_, _>>()?;
             for fault in decoded.iter().filter_map(|decoded| decoded.fault.as_ref()) {
                 say_json(&json!({ "file": name, "reject": fault }))?;
             }
@@ -97,7 +100,7 @@ pub(crate) fn find_pack(brain: &Brain, name: &str) -> Result<std::sync::Arc<Pack
 }
 
 /// Decodes a body as read from a file.
-pub(crate) fn decode(pack: &Pack, source: &str, now: Time, body: &[u8]) -> Decoded {
+pub(crate) fn decode(pack: &Pack, source: &str, now: Time, body: &[u8]) -> Result<Decoded, Fault> {
     let context = DecodeContext {
         tenant: "default",
         source,
@@ -107,7 +110,12 @@ pub(crate) fn decode(pack: &Pack, source: &str, now: Time, body: &[u8]) -> Decod
         own_principals: &[],
         allowed_domains: &[],
     };
-    pack.decode(&context, body)
+    let decoded = pack.decode(&context, body);
+    if decoded.too_many {
+        let what = format!("more than {BODY_SIGNALS_MAX} signals in {AT_ONCE} records");
+        return Err(Fault::input(what, "split the file"));
+    }
+    Ok(decoded)
 }
 
 /// A file's bytes, unpacked where its name ends in `.gz`, at most 256 MiB.
@@ -137,29 +145,43 @@ pub(crate) fn parse_time(text: &str) -> Result<Time, Fault> {
     })
 }
 
-/// Lines of NDJSON that are decoded at once.
-const LINES_AT_ONCE: usize = 2000;
+/// Records of a list or of NDJSON that are decoded at once.
+const AT_ONCE: usize = 2000;
 
-/// A file's bytes as bodies that a door would take: long NDJSON in parts, everything else whole.
-pub(crate) fn bodies(bytes: &[u8]) -> Vec<&[u8]> {
+/// A file's bytes as bodies that a door would take: a long list or long NDJSON in parts, everything
+/// else whole.
+pub(crate) fn bodies(bytes: &[u8]) -> Vec<Cow<'_, [u8]>> {
+    if bytes.trim_ascii_start().starts_with(b"[") {
+        return lists(bytes).unwrap_or_else(|| vec![bytes.into()]);
+    }
     let lines = || bytes.split_inclusive(|b| *b == b'\n');
     let object = |line: &[u8]| {
         let trimmed = line.trim_ascii();
         trimmed.is_empty() || trimmed.starts_with(b"{") && trimmed.ends_with(b"}")
     };
-    if lines().take(LINES_AT_ONCE + 1).count() <= LINES_AT_ONCE || !lines().all(object) {
-        return vec![bytes];
+    if lines().take(AT_ONCE + 1).count() <= AT_ONCE || !lines().all(object) {
+        return vec![bytes.into()];
     }
-    let mut parts = Vec::new();
+    let mut parts: Vec<Cow<'_, [u8]>> = Vec::new();
     let (mut start, mut end, mut count) = (0, 0, 0);
     for line in lines() {
         end += line.len();
         count += 1;
-        if count == LINES_AT_ONCE {
-            parts.extend(bytes.get(start..end));
+        if count == AT_ONCE {
+            parts.extend(bytes.get(start..end).map(Cow::from));
             (start, count) = (end, 0);
         }
     }
-    parts.extend(bytes.get(start..end).filter(|part| !part.is_empty()));
+    parts.extend(bytes.get(start..end).filter(|part| !part.is_empty()).map(Cow::from));
     parts
+}
+
+/// A long list as shorter ones; none when it is short, or no list.
+fn lists(bytes: &[u8]) -> Option<Vec<Cow<'_, [u8]>>> {
+    let items: Vec<&RawValue> = serde_json::from_slice(bytes).ok()?;
+    if items.len() <= AT_ONCE {
+        return None;
+    }
+    let part = |items: &[&RawValue]| serde_json::to_vec(items).map(Cow::from).ok();
+    items.chunks(AT_ONCE).map(part).collect()
 }

@@ -84,11 +84,14 @@ impl Replay {
         let as_of = match &self.as_of {
             Some(text) => parse_time(text)?,
             None => {
-                let signals = files.iter().flat_map(|(pack, body)| {
-                    let parts = bodies(body);
-                    parts.into_iter().flat_map(|b| decode(pack, pack.name(), far, b).records)
-                });
-                let written = signals.flat_map(|r| r.signals).map(|s| s.times.written).max();
+                let mut written = None;
+                for (pack, body) in &files {
+                    for part in bodies(body) {
+                        let records = decode(pack, pack.name(), far, &part)?.records;
+                        let times = records.iter().flat_map(|r| &r.signals);
+                        written = written.max(times.map(|s| s.times.written).max());
+                    }
+                }
                 written.unwrap_or_default()
             }
         };
@@ -96,7 +99,12 @@ impl Replay {
         for (pack, body) in &files {
             let source = source_of(pack.name());
             for part in bodies(body) {
-                for record in decode(pack, &source, as_of, part).records {
+                let decoded = decode(pack, &source, as_of, &part)?;
+                if let Some(reject) = decoded.fault {
+                    let help = "one object, a list of objects, or NDJSON";
+                    return Err(Fault::input(reject.detail, help));
+                }
+                for record in decoded.records {
                     records.push((source.clone(), record.signals));
                 }
             }

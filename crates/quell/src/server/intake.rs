@@ -18,10 +18,11 @@ use quell_core::signal::{Matched, Provenance, Reject, RejectReason, Signal};
 use quell_core::time::Time;
 use quell_run::{Busy, Clock, Handle, Submission};
 use quell_sources::door::{Door, Refusal};
-use quell_sources::limits::BODY_BYTES_MAX;
+use quell_sources::limits::{BODY_BYTES_MAX, BODY_SIGNALS_MAX};
 use quell_sources::{DecodeContext, Decoded, Pack};
 use serde::Serialize;
 use serde_json::json;
+use tokio::sync::Semaphore;
 
 use super::refuse;
 use crate::assemble::Brain;
@@ -74,7 +75,11 @@ pub(crate) struct Shared {
     brain: Brain,
     handle: Handle,
     clock: Clock,
+    decoding: Arc<Semaphore>,
 }
+
+/// Bodies that are decoded at once.
+const DECODING_MAX: usize = 8;
 
 /// What the listener works with.
 #[derive(Clone)]
@@ -148,7 +153,10 @@ async fn take(
         return (StatusCode::ACCEPTED, Json(body)).into_response();
     }
     let from = Arc::clone(origin);
+    // What is being decoded is bounded: beyond that the body waits as it came.
+    let place = shared.decoding.clone().acquire_owned().await;
     let ready = tokio::task::spawn_blocking(move || {
+        let _place = place;
         let prepared = shared.prepare(&from, envelope.provenance, now, &envelope.body);
         (prepared, envelope)
     });
@@ -240,7 +248,8 @@ pub(crate) struct Prepared {
 impl Shared {
     /// For a running engine.
     pub(crate) fn new(tenant: String, brain: Brain, handle: Handle, clock: Clock) -> Self {
-        Self { tenant, brain, handle, clock }
+        let decoding = Arc::new(Semaphore::new(DECODING_MAX));
+        Self { tenant, brain, handle, clock, decoding }
     }
 
     /// Decodes and matches a body and encodes its frame; pure but for the CPU it takes.
@@ -255,6 +264,11 @@ impl Shared {
             allowed_domains: &origin.domains,
         };
         let decoded = origin.pack.decode(&context, body);
+        if decoded.too_many {
+            let why =
+                format!("more than {BODY_SIGNALS_MAX} signals in one body: send fewer records");
+            return Prepared { submission: Err(why), results: Vec::new(), fault: None };
+        }
         let (intake, results, fault) = self.intake(&origin.name, decoded, body);
         let submission = Submission::new(Input::Signals(intake), origin.pack.digest());
         Prepared { submission: submission.map_err(|e| e.to_string()), results, fault }
