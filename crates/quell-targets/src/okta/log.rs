@@ -125,8 +125,10 @@ impl Okta {
         }
         log.complete &= understood;
         if quick {
+            // Newest first as asked for, or nothing is known of what came after.
+            let falls = log.events.is_sorted_by(|a, b| a.published >= b.published);
             log.events.reverse();
-            if !understood {
+            if !understood || !(falls || log.complete) {
                 log.events.clear();
             }
         }
