@@ -173,7 +173,7 @@ impl Timeline {
         let key = kept.key();
         let mut inserted = Inserted::default();
         if kept.signal().kind == Kind::SignIn {
-            let past = self.past(kept.signal());
+            let past = self.past(&kept);
             if self.remember(key, past, bounds) {
                 inserted.changed = true;
                 inserted.rewrites = self.has_after(key.0, bounds);
@@ -274,7 +274,8 @@ impl Timeline {
     }
 
     /// The sign-in as history keeps it; names repeat, so they are shared.
-    fn past(&self, signal: &Signal) -> Past {
+    fn past(&self, kept: &Kept) -> Past {
+        let signal = kept.signal();
         let last = self.sign_ins.last_key_value().map(|(_, past)| past);
         let source = match last {
             Some(last) if *last.source == *signal.source => last.source.clone(),
@@ -284,7 +285,7 @@ impl Timeline {
             Some(last) if *last.about == *signal.about => last.about.clone(),
             _ => signal.about.as_slice().into(),
         };
-        Past { source, about, traits: Traits::of(signal) }
+        Past { source, about, traits: kept.traits }
     }
 
     /// True when an entry happened after `t` that can look back to it.

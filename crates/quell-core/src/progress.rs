@@ -261,9 +261,9 @@ impl Step<'_> {
         at_place(&self.order.lost, verb) < LOST_MAX && attempts(self.order, verb) < TRIES_MAX
     }
 
-    /// When an effecting call is sent once more that is not seen to have done anything; never, where
-    /// its class says so, or where it was accepted or lost too often. What the target refused does
-    /// not count: it is known not to have happened.
+    /// When an effecting call is sent once more that is not seen to have done anything; never,
+    /// where its class says so, or where it was accepted or lost too often. What the target
+    /// refused does not count: it is known not to have happened.
     fn once_more(&self, verb: Verb) -> Option<Time> {
         let may = self.capability.repeat != Repeat::Never
             && at_place(&self.order.accepted, verb) < REPEATS_MAX

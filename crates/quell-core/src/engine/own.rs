@@ -88,8 +88,8 @@ impl Engine {
     }
 }
 
-/// True when a call of the order may have left that does this: the inverse where something was given
-/// back, the act otherwise. One that waits for its claim, or was given back, has not.
+/// True when a call of the order may have left that does this: the inverse where something was
+/// given back, the act otherwise. One that waits for its claim, or was given back, has not.
 fn did(order: &Order, inverse: bool) -> bool {
     let verb = if inverse { Verb::Undo } else { Verb::Execute };
     let left = !order.claims.is_empty() || order.sent_at.is_some();
