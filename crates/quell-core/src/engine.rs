@@ -73,6 +73,8 @@ pub struct Engine {
     matched_with: Digest,
     timelines: BTreeMap<Subject, Timeline>,
     swept: Option<Subject>,
+    /// Counts signals, so that a timeline is visited now and then.
+    taken: u8,
     records: Records,
     threats: BTreeMap<ThreatKey, Threat>,
     crowd: Crowd,
@@ -120,6 +122,7 @@ impl Engine {
             directory: Directory::default(),
             timelines: BTreeMap::new(),
             swept: None,
+            taken: 0,
             records: Records::default(),
             threats: BTreeMap::new(),
             crowd: Crowd::default(),
@@ -289,6 +292,9 @@ impl Engine {
 
     /// Marks rules of a subject to be computed again.
     fn touch(&mut self, subject: &Subject, rules: &[RuleIdx], all: bool) {
+        if rules.is_empty() && !all {
+            return;
+        }
         let touched = match self.scratch.subjects.get_mut(subject) {
             Some(touched) => touched,
             None => self.scratch.subjects.entry(subject.clone()).or_default(),

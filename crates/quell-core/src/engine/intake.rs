@@ -20,6 +20,8 @@ use crate::time::{MINUTE, Time};
 
 /// How many rejects one record lists one by one; the rest is counted.
 const REJECTS_LISTED: usize = 16;
+/// After so many signals the next timeline is visited.
+const SWEEP_EVERY: u8 = 8;
 /// How far in the future an event may lie.
 const AHEAD: i64 = 5 * MINUTE;
 
@@ -49,7 +51,10 @@ impl Engine {
         if signal.times.happened.t > self.at.plus(AHEAD) || self.is_too_old(signal) {
             return;
         }
-        self.sweep();
+        self.taken = self.taken.wrapping_add(1);
+        if self.taken % SWEEP_EVERY == 0 {
+            self.sweep();
+        }
         let record = record_id(&self.config.tenant, &signal.source, &signal.record_key);
         let Some(lesser) = self.records.admit(record, signal) else { return };
         lesser.into_iter().for_each(|placed| self.displace(placed));
@@ -80,7 +85,7 @@ impl Engine {
         }
         let Some((subject, resolution)) = resolve(&self.directory, signal) else { return };
         let kept = Kept::new(Arc::clone(signal), rules, resolution);
-        self.place(kept, &subject);
+        self.place(kept, &subject, record);
     }
 
     /// Before this nothing is kept: a sign-in as long as some entry can look back to it.
@@ -111,10 +116,9 @@ impl Engine {
     }
 
     /// Puts a signal on its subject's timeline.
-    fn place(&mut self, kept: Kept, subject: &Subject) {
+    fn place(&mut self, kept: Kept, subject: &Subject, record: [u8; 16]) {
         let (bounds, floor) = (self.config.bounds(), self.floor(subject));
         let (key, rules, signal) = (kept.key(), kept.rules.clone(), kept.signal.clone());
-        let record = record_id(&self.config.tenant, &signal.source, &signal.record_key);
         let timeline = match self.timelines.get_mut(subject) {
             Some(timeline) => timeline,
             None => self.timelines.entry(subject.clone()).or_default(),
@@ -323,7 +327,8 @@ impl Engine {
                 let idle = rules.is_empty() && signal.kind != Kind::SignIn;
                 let to = resolve(&self.directory, signal).filter(|_| !idle);
                 if let Some((to, resolution)) = to {
-                    self.place(Kept::new(signal.clone(), rules, resolution), &to);
+                    let record = record_id(&self.config.tenant, &signal.source, &signal.record_key);
+                    self.place(Kept::new(signal.clone(), rules, resolution), &to, record);
                 }
             }
             if let Some(new) = self.timelines.get_mut(&subject) {
