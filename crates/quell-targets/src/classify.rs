@@ -5,6 +5,8 @@ use quell_core::order::Fault;
 use quell_core::time::{HOUR, SECOND, Time};
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 
+use crate::secret::Unspoken;
+
 /// Longest waiting time that a vendor can impose, microseconds.
 const WAIT_MAX: i64 = HOUR;
 
@@ -59,12 +61,16 @@ pub(crate) fn date(headers: &HeaderMap) -> Option<Time> {
     http_date(text(headers, DATE.as_str())?)
 }
 
-/// The vendor's id of the request, at most 128 characters.
-pub(crate) fn request_id(headers: &HeaderMap) -> Option<String> {
+/// The vendor's id of the request: 1 to 128 letters, digits and `._:/+=-`; what is longer, holds
+/// anything else, or echoes our credential, is none.
+pub(crate) fn request_id(headers: &HeaderMap, unspoken: &Unspoken) -> Option<String> {
     const NAMES: [&str; 4] =
         ["x-okta-request-id", "x-request-id", "request-id", "x-correlation-id"];
-    let id = NAMES.iter().find_map(|name| text(headers, name))?;
-    Some(crate::text::clean(id, 128))
+    let form = |b: u8| b.is_ascii_alphanumeric() || b"._:/+=-".contains(&b);
+    let is_id =
+        |id: &&str| (1..=128).contains(&id.len()) && id.bytes().all(form) && !unspoken.is_in(id);
+    let id = NAMES.iter().filter_map(|name| text(headers, name)).find(is_id)?;
+    Some(id.to_owned())
 }
 
 /// The targets of `Link: <..>; rel="next"` (RFC 8288), unchecked.
@@ -175,6 +181,26 @@ mod tests {
         check(&[reset, date], Some("2026-03-01T12:00:11.250000Z"));
         check(&[reset, ("x-rate-limit-remaining", "0"), date], Some("2026-03-01T12:00:11.250000Z"));
         check(&[reset, ("x-rate-limit-remaining", "12"), date], None);
+    }
+
+    #[test]
+    fn request_ids_are_ids_and_no_credentials() {
+        let mut unspoken = Unspoken::default();
+        unspoken.add("Bearer abcdefgh12345678");
+        let check = |pairs: &[(&str, &str)], want: Option<&str>| {
+            let got = request_id(&headers(pairs), &unspoken);
+            assert_eq!(got.as_deref(), want, "{pairs:?}");
+        };
+        check(&[("x-request-id", "a1-B2_c3.d:e/f+g=")], Some("a1-B2_c3.d:e/f+g="));
+        check(&[("x-request-id", "")], None);
+        check(&[("x-request-id", &"a".repeat(128))], Some(&"a".repeat(128)));
+        check(&[("x-request-id", &"a".repeat(129))], None);
+        check(&[("x-request-id", "a b")], None);
+        check(&[("x-request-id", "<script>")], None);
+        check(&[("x-request-id", "Bearer abcdefgh12345678")], None);
+        check(&[("x-request-id", "id-abcdefgh12345678")], None);
+        let two = [("x-request-id", "abcdefgh12345678"), ("x-correlation-id", "c-1")];
+        check(&two, Some("c-1"));
     }
 
     #[test]

@@ -124,7 +124,9 @@ impl Oidc {
         if let Some(list) = &config.list_sessions {
             template("list_sessions.path", &list.path)?;
         }
-        let client = VendorClient::new(config.vendor.clone())?;
+        let mut client = VendorClient::new(config.vendor.clone())?;
+        let canaries = config.introspection.iter().flat_map(|i| i.tokens.values());
+        canaries.for_each(|token| client.keep_out(token));
         Ok(Self { client, method, config })
     }
 

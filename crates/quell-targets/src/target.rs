@@ -10,6 +10,7 @@ use quell_core::id::Digest;
 use quell_core::order::{Answer, Call, Capability, Fault, Outcome, Verb};
 use quell_core::time::Time;
 
+use crate::secret::Unspoken;
 use crate::text::{DETAIL_MAX, clean};
 
 /// A boxed future, so that targets can be kept as trait objects.
@@ -164,9 +165,16 @@ pub struct Trace {
     sent: bool,
     status: Option<u16>,
     vendor_request: Option<String>,
+    unspoken: Unspoken,
 }
 
 impl Trace {
+    /// Notes with which credentials something is about to leave: none of them is kept in what
+    /// becomes of this trace, whoever says it.
+    pub(crate) fn keep_out(&mut self, unspoken: &Unspoken) {
+        self.unspoken.merge(unspoken);
+    }
+
     /// Notes a request line (method, path and query) that is about to leave.
     pub(crate) fn asked(&mut self, line: String) {
         if self.requests.len() < REQUESTS_MAX {
@@ -199,6 +207,7 @@ impl Trace {
         }
         self.more += other.more;
         self.digests.extend(other.digests);
+        self.unspoken.merge(&other.unspoken);
         self.sent |= other.sent;
         if other.status.is_some() {
             self.status = other.status;
@@ -206,12 +215,13 @@ impl Trace {
         }
     }
 
+    /// The request lines; a next page is the vendor's own words.
     fn request(&self) -> String {
         let mut text = self.requests.join("; ");
         if self.more > 0 {
             text.push_str(&format!("; and {} more", self.more));
         }
-        text
+        self.unspoken.people(&text, usize::MAX)
     }
 
     /// One body: its digest. Several: the digest of their digests, one a line.
@@ -279,6 +289,6 @@ fn outcome(call: &Call, now: Time, trace: &Trace, told: Result<Said, Refusal>) -
         status: trace.status,
         vendor_request: trace.vendor_request.clone(),
         response: trace.response(),
-        detail: clean(&detail, DETAIL_MAX),
+        detail: trace.unspoken.people(&detail, DETAIL_MAX),
     }
 }

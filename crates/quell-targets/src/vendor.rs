@@ -11,7 +11,7 @@ use reqwest::{Method, Url, redirect};
 use serde_json::Value;
 
 use crate::classify;
-use crate::secret::Secret;
+use crate::secret::{Secret, Unspoken};
 use crate::target::{Refusal, Trace};
 use crate::text::clean;
 
@@ -193,7 +193,7 @@ pub struct VendorClient {
     base: Url,
     prefix: String,
     auth: Option<(HeaderName, HeaderValue)>,
-    secret: Option<Secret>,
+    unspoken: Unspoken,
     body_max: usize,
     codes: fn(u16, &str) -> Option<Fault>,
 }
@@ -206,7 +206,7 @@ impl VendorClient {
     /// that cannot stand in a header, or certificates that cannot be read.
     pub fn new(config: VendorConfig) -> Result<Self, BadConfig> {
         let base = base_url(&config.base)?;
-        let (auth, secret) = credential(config.auth)?;
+        let (auth, unspoken) = credential(config.auth)?;
         let mut builder = reqwest::Client::builder()
             .redirect(redirect::Policy::none())
             .retry(reqwest::retry::never())
@@ -231,10 +231,15 @@ impl VendorClient {
             base,
             prefix,
             auth,
-            secret,
+            unspoken,
             body_max: config.body_max,
             codes: config.codes,
         })
+    }
+
+    /// A further secret that goes out with requests and must not come back in what is kept.
+    pub(crate) fn keep_out(&mut self, secret: &Secret) {
+        self.unspoken.add(secret.reveal());
     }
 
     /// Sends one request once and reads the answer.
@@ -254,6 +259,7 @@ impl VendorClient {
         let effecting = ask.effecting;
         let expected = ask.expected.clone();
         let url = self.url(&ask.path)?;
+        trace.keep_out(&self.unspoken);
         trace.asked(format!("{} {}{}", ask.method, self.prefix, ask.path));
         let mut request = self.http.request(ask.method, url);
         request = request.header(header::USER_AGENT, ask.agent);
@@ -274,7 +280,7 @@ impl VendorClient {
         trace.sent();
         let status = response.status().as_u16();
         let headers = response.headers().clone();
-        trace.answered(status, classify::request_id(&headers));
+        trace.answered(status, classify::request_id(&headers, &self.unspoken));
         let (body, cut) = self.body(response).await;
         if cut.is_none() {
             trace.body(&body);
@@ -362,7 +368,7 @@ impl VendorClient {
         effecting: bool,
         now: Time,
     ) -> Refusal {
-        let (code, summary) = vendor_words(body);
+        let (code, summary) = self.vendor_words(body);
         let own = code.as_deref().and_then(|code| (self.codes)(status, code));
         let fault = own.unwrap_or_else(|| classify::by_status(status, effecting));
         let wait = matches!(fault, Fault::Throttled | Fault::Transient);
@@ -379,23 +385,21 @@ impl VendorClient {
 
     /// A text that people may read: the credential taken out, cleaned, cut.
     fn people(&self, text: &str) -> String {
-        let text = match &self.secret {
-            Some(secret) => secret.redact(text),
-            None => text.to_owned(),
-        };
-        clean(&text, crate::text::DETAIL_MAX)
+        self.unspoken.people(text, crate::text::DETAIL_MAX)
     }
-}
 
-/// The vendor's code and sentence from an error body: Okta's (`errorCode`), OAuth's (`error`,
-/// RFC 6749 section 5.2) and Microsoft's (`error.code`) shapes.
-fn vendor_words(body: &[u8]) -> (Option<String>, Option<String>) {
-    let Ok(value) = serde_json::from_slice::<Value>(body) else { return (None, None) };
-    let at = |pointer: &str| value.pointer(pointer).and_then(Value::as_str);
-    let code = at("/errorCode").or_else(|| at("/error/code")).or_else(|| at("/error"));
-    let summary =
-        at("/errorSummary").or_else(|| at("/error/message")).or_else(|| at("/error_description"));
-    (code.map(|c| clean(c, 80)), summary.map(|s| clean(s, 160)))
+    /// The vendor's code and sentence from an error body: Okta's (`errorCode`), OAuth's (`error`,
+    /// RFC 6749 section 5.2) and Microsoft's (`error.code`) shapes.
+    fn vendor_words(&self, body: &[u8]) -> (Option<String>, Option<String>) {
+        let Ok(value) = serde_json::from_slice::<Value>(body) else { return (None, None) };
+        let at = |pointer: &str| value.pointer(pointer).and_then(Value::as_str);
+        let code = at("/errorCode").or_else(|| at("/error/code")).or_else(|| at("/error"));
+        let summary = at("/errorSummary")
+            .or_else(|| at("/error/message"))
+            .or_else(|| at("/error_description"));
+        let words = |text: &str, max| self.unspoken.people(text, max);
+        (code.map(|c| words(c, 80)), summary.map(|s| words(s, 160)))
+    }
 }
 
 fn base_url(text: &str) -> Result<Url, BadConfig> {
@@ -420,11 +424,13 @@ fn is_loopback(host: &str) -> bool {
     host == "localhost" || address.is_ok_and(|ip| ip.is_loopback())
 }
 
-type Credential = (Option<(HeaderName, HeaderValue)>, Option<Secret>);
+type Credential = (Option<(HeaderName, HeaderValue)>, Unspoken);
 
+/// The header, and what must not come back.
 fn credential(auth: Auth) -> Result<Credential, BadConfig> {
+    let mut unspoken = Unspoken::default();
     let (name, text, secret) = match auth {
-        Auth::None => return Ok((None, None)),
+        Auth::None => return Ok((None, unspoken)),
         Auth::Bearer(secret) => {
             (header::AUTHORIZATION, format!("Bearer {}", secret.reveal()), secret)
         }
@@ -442,12 +448,14 @@ fn credential(auth: Auth) -> Result<Credential, BadConfig> {
             (name, value.reveal().to_owned(), value)
         }
     };
+    unspoken.add(secret.reveal());
+    unspoken.add(&text);
     let mut value = HeaderValue::from_str(&text).map_err(|_| BadConfig::Member {
         member: "auth",
         why: "the secret holds characters that a header cannot carry".to_owned(),
     })?;
     value.set_sensitive(true);
-    Ok((Some((name, value)), Some(secret)))
+    Ok((Some((name, value)), unspoken))
 }
 
 /// The causes of an error, joined by colons; addresses are left out.

@@ -53,10 +53,12 @@ impl Okta {
                 Err(refusal) if refusal.fault == Fault::UnknownSubject => continue,
                 Err(refusal) => return Err(refusal),
             };
-            let live = |token: &&Value| {
-                token.get("status").and_then(Value::as_str).is_none_or(|status| status != "REVOKED")
-            };
-            tokens.count += listed.items.iter().filter(live).count();
+            for item in &listed.items {
+                match is_live(item) {
+                    Some(live) => tokens.count += usize::from(live),
+                    None => tokens.complete = false,
+                }
+            }
             tokens.complete &= listed.complete;
             if any && tokens.count > 0 {
                 break;
@@ -106,6 +108,20 @@ impl Okta {
     }
 }
 
+/// Whether an item of the list is a refresh token that lives; none for what is no token as Okta
+/// writes them, so that nobody can tell what it says.
+fn is_live(item: &Value) -> Option<bool> {
+    item.get("id").and_then(Value::as_str).filter(|id| !id.is_empty())?;
+    match item.get("status") {
+        None => Some(true),
+        Some(status) => match status.as_str()? {
+            "ACTIVE" => Some(true),
+            "REVOKED" => Some(false),
+            _ => None,
+        },
+    }
+}
+
 /// A list as far as it was read.
 #[derive(Debug)]
 pub(super) struct Pages {
@@ -115,4 +131,29 @@ pub(super) struct Pages {
     pub(super) complete: bool,
     /// The vendor's clock at the first page.
     pub(super) date: Option<Time>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_a_token_counts_as_one() {
+        let check = |text: &str, want: Option<bool>| {
+            let item: Value = serde_json::from_str(text).unwrap();
+            assert_eq!(is_live(&item), want, "{text}");
+        };
+        check(r#"{"id":"oar1","status":"ACTIVE"}"#, Some(true));
+        check(r#"{"id":"oar1"}"#, Some(true));
+        check(r#"{"id":"oar1","status":"REVOKED"}"#, Some(false));
+        check(r#"{"id":"oar1","status":"SOMETHING"}"#, None);
+        check(r#"{"id":"oar1","status":null}"#, None);
+        check(r#"{"id":"oar1","status":1}"#, None);
+        check(r#"{"id":""}"#, None);
+        check(r#"{"id":1,"status":"ACTIVE"}"#, None);
+        check(r#"{"status":"ACTIVE"}"#, None);
+        check("[\"id\"]", None);
+        check("1", None);
+        check("null", None);
+    }
 }

@@ -2,6 +2,8 @@
 //! real server on loopback whose state tells what happened. Reaches no other machine.
 
 #[cfg(test)]
+mod echo;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod life;

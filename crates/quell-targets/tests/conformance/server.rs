@@ -93,6 +93,8 @@ pub(crate) struct Vendor {
     pub(crate) plan: Option<Plan>,
     /// Where lists say that they go on.
     pub(crate) next: Option<String>,
+    /// The id of the request that answers carry.
+    pub(crate) request_id: Option<String>,
 }
 
 /// How a vendor speaks: status and body for a request that it carries out.
@@ -160,12 +162,15 @@ async fn answer(
         let plan = vendor.plan.filter(|plan| (plan.strikes)(&asked));
         let happens = plan.is_none_or(|plan| plan.happens);
         let carried = happens.then(|| (script.dialect)(&mut vendor, &asked));
-        let next = vendor.next.clone();
-        (plan, carried.map(|(status, body)| (status, body, next)))
+        let head = (vendor.next.clone(), vendor.request_id.clone());
+        (plan, carried.map(|(status, body)| (status, body, head)))
     };
     match (plan.map(|plan| plan.wrong), carried) {
-        (None, Some((status, body, next))) => {
+        (None, Some((status, body, (next, id)))) => {
             let mut response = Response::builder().status(status);
+            if let Some(id) = id {
+                response = response.header("x-request-id", id);
+            }
             if let Some(next) = next {
                 response = response.header("link", format!("<{next}>; rel=\"next\""));
             }
