@@ -68,9 +68,7 @@ impl Brain {
         };
         let paths = &place.settings.paths;
         let rules = texts(&place.path(&paths.rules), &["yml", "yaml"]).map_err(one)?;
-        let policy = place.path(&paths.policy);
-        let policy = texts(&policy, &["toml", "cedar", "cedarschema"]).map_err(one)?;
-        let policy = PolicyFiles(policy.into_iter().collect());
+        let (policy, misnamed) = policy_files(&place.path(&paths.policy)).map_err(one)?;
         let mut packs: BTreeMap<String, String> = owned(EMBEDDED).into_iter().collect();
         let folder = place.path(&paths.packs);
         if let Ok(entries) = std::fs::read_dir(&folder) {
@@ -83,7 +81,15 @@ impl Brain {
         }
         let sources: Vec<&str> =
             place.settings.source.iter().map(|source| source.name.as_str()).collect();
-        Self::of(&rules, &policy, &packs.into_iter().collect::<Vec<_>>(), &sources)
+        let packs: Vec<_> = packs.into_iter().collect();
+        let brain = Self::of(&rules, &policy, &packs, &sources);
+        if misnamed.is_empty() {
+            return brain;
+        }
+        let mut problems = brain.err().unwrap_or_default();
+        problems.extend(misnamed);
+        problems.sort();
+        Err(problems)
     }
 
     fn of(
@@ -207,7 +213,8 @@ fn texts(folder: &Path, endings: &[&str]) -> Result<Vec<(String, String)>, Fault
     let mut all = Vec::new();
     for entry in entries {
         let path = entry.map_err(|e| Fault::file(folder, &e))?.path();
-        let fits = path.extension().is_some_and(|e| endings.iter().any(|end| e == *end));
+        let fits = |e: &std::ffi::OsStr| endings.iter().any(|end| e.eq_ignore_ascii_case(end));
+        let fits = path.extension().is_some_and(fits);
         if let Some(name) = path.file_name().filter(|_| fits) {
             let text = std::fs::read_to_string(&path).map_err(|e| Fault::file(&path, &e))?;
             all.push((name.to_string_lossy().into_owned(), text));
@@ -215,6 +222,45 @@ fn texts(folder: &Path, endings: &[&str]) -> Result<Vec<(String, String)>, Fault
     }
     all.sort();
     Ok(all)
+}
+
+/// The texts of the policy folder, and what lies there under a name that would be passed over.
+/// Hidden files, READMEs and folders may lie there.
+pub(crate) fn policy_files(folder: &Path) -> Result<(PolicyFiles, Vec<Problem>), Fault> {
+    let entries = std::fs::read_dir(folder).map_err(|e| Fault::file(folder, &e))?;
+    let (mut files, mut misnamed) = (PolicyFiles::default(), Vec::new());
+    for entry in entries {
+        let path = entry.map_err(|e| Fault::file(folder, &e))?.path();
+        let Some(name) = path.file_name().map(|name| name.to_string_lossy().into_owned()) else {
+            continue;
+        };
+        if name.starts_with('.') || path.is_dir() {
+            continue;
+        }
+        if POLICY_ENDINGS.iter().any(|end| name.ends_with(end)) {
+            let text = std::fs::read_to_string(&path).map_err(|e| Fault::file(&path, &e))?;
+            files.0.insert(name, text);
+        } else if !name.to_lowercase().starts_with("readme") {
+            misnamed.push(no_policy_file(&name));
+        }
+    }
+    misnamed.sort();
+    Ok((files, misnamed))
+}
+
+/// How the files of a policy end; the core knows which TOML files and which schema there are.
+const POLICY_ENDINGS: [&str; 3] = [".toml", ".cedar", ".cedarschema"];
+
+fn no_policy_file(name: &str) -> Problem {
+    let lower = name.to_lowercase();
+    let remedy = match POLICY_ENDINGS.iter().find(|end| lower.ends_with(*end)) {
+        Some(_) => format!("rename it to `{lower}`: case counts"),
+        None => "move it away, or let a policy's name end in `.cedar`; only hidden files and a \
+                 README may lie beside the policy"
+            .to_owned(),
+    };
+    let message = "no file of a policy has such a name".to_owned();
+    Problem { file: format!("policy/{name}"), line: None, message, remedy }
 }
 
 /// The configured targets by provider.
@@ -294,4 +340,40 @@ pub(crate) fn capabilities(
     targets: &BTreeMap<String, Arc<dyn Target>>,
 ) -> BTreeMap<String, Vec<Capability>> {
     targets.iter().map(|(name, target)| (name.clone(), target.capabilities())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::expect;
+
+    #[test]
+    fn nothing_in_the_policy_folder_is_passed_over_in_silence() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in PolicyFiles::shipped().0 {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
+        for name in [".gitignore", ".armed.toml.new", "README.md", "Readme"] {
+            std::fs::write(folder.path().join(name), "").unwrap();
+        }
+        std::fs::create_dir(folder.path().join("old")).unwrap();
+        let (files, misnamed) = policy_files(folder.path()).unwrap();
+        assert_eq!((files, misnamed), (PolicyFiles::shipped(), Vec::new()));
+        for name in ["never.CEDAR", "Limits.TOML", "own.cedar.txt", "default.cedar~"] {
+            std::fs::write(folder.path().join(name), "").unwrap();
+        }
+        let (files, misnamed) = policy_files(folder.path()).unwrap();
+        assert_eq!(files, PolicyFiles::shipped());
+        let lines: Vec<String> = misnamed.iter().map(|p| format!("{p}\n")).collect();
+        expect![[r#"
+            policy/Limits.TOML: no file of a policy has such a name
+                remedy: rename it to `limits.toml`: case counts
+            policy/default.cedar~: no file of a policy has such a name
+                remedy: move it away, or let a policy's name end in `.cedar`; only hidden files and a README may lie beside the policy
+            policy/never.CEDAR: no file of a policy has such a name
+                remedy: rename it to `never.cedar`: case counts
+            policy/own.cedar.txt: no file of a policy has such a name
+                remedy: move it away, or let a policy's name end in `.cedar`; only hidden files and a README may lie beside the policy
+        "#]].assert_eq(&lines.concat());
+    }
 }

@@ -8,9 +8,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use quell_core::directory::{Directory, Import};
+use quell_core::directory::{Directory, Head, Import};
 use quell_core::effect::{Input, Notice};
 use quell_core::id::Digest;
+use quell_core::policy::Classes;
 use quell_core::time::Time;
 use quell_evidence::note::SignerKey;
 use quell_run::{Clock, Handle, Keeper, Opener, Parts};
@@ -77,13 +78,10 @@ pub(crate) async fn start(parts: Ingredients) -> Result<Running, Fault> {
     let opener = opener(store, parts.store.clone());
     let keeper = Keeper::open(opener, config, configured, &parts.holder, clock())
         .map_err(|e| Fault::store(&e))?;
-    let directory = parts.directory.filter(|import| {
-        let known = keeper.engine().map(|engine| engine.directory().head());
-        let mut fresh = Directory::default();
-        fresh.import(clock(), import.clone(), &parts.brain.policy.classes);
-        let new = fresh.head();
-        !known.is_some_and(|known| known.digest == new.digest && known.as_of == new.as_of)
-    });
+    let known = keeper.engine().map(|engine| engine.directory().head().clone());
+    let classes = &parts.brain.policy.classes;
+    let directory =
+        parts.directory.filter(|import| is_news(import, known.as_ref(), classes, clock()));
     let verifier = parts.key.verifier().to_string();
     let origin = parts.key.verifier().name().to_owned();
     let (pages, page_news) = mpsc::unbounded_channel();
@@ -134,6 +132,21 @@ pub(crate) async fn start(parts: Ingredients) -> Result<Running, Fault> {
     })
 }
 
+/// True for a directory that is not the one in force, and is one at all.
+fn is_news(import: &Import, known: Option<&Head>, classes: &Classes, now: Time) -> bool {
+    if import.identities.is_empty() {
+        tracing::warn!(
+            file = import.origin,
+            "the directory file holds 0 identities: it is not imported, what was known stays"
+        );
+        return false;
+    }
+    let mut fresh = Directory::default();
+    fresh.import(now, import.clone(), classes);
+    let new = fresh.head();
+    !known.is_some_and(|known| known.digest == new.digest && known.as_of == new.as_of)
+}
+
 async fn listen(address: SocketAddr, router: axum::Router) -> Result<SocketAddr, Fault> {
     let bad = |e: std::io::Error| {
         let help = "is another engine running? choose another port in quell.toml";
@@ -149,9 +162,30 @@ async fn listen(address: SocketAddr, router: axum::Router) -> Result<SocketAddr,
     Ok(bound)
 }
 
+/// The store makes its own folder, for its owner alone; what lies above it is made as usual.
 fn open_store(folder: &Path) -> Result<SqliteStore, Fault> {
-    std::fs::create_dir_all(folder).map_err(|e| Fault::file(folder, &e))?;
+    if let Some(above) = folder.parent() {
+        std::fs::create_dir_all(above).map_err(|e| Fault::file(above, &e))?;
+    }
+    if is_open_to_others(folder) {
+        tracing::warn!(
+            folder = %folder.display(),
+            "others may look into the store's folder: run `chmod 700` on it"
+        );
+    }
     SqliteStore::open(folder, Options::default()).map_err(|e| Fault::store(&e))
+}
+
+/// True for a folder that exists and is not its owner's alone.
+#[cfg(unix)]
+fn is_open_to_others(folder: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::metadata(folder).is_ok_and(|meta| meta.permissions().mode() & 0o077 != 0)
+}
+
+#[cfg(not(unix))]
+fn is_open_to_others(_folder: &Path) -> bool {
+    false
 }
 
 /// Gives the store that is open, and opens it again each time after.
@@ -202,4 +236,44 @@ impl Running {
 /// `sha256:<hex>` of a token.
 pub(crate) fn hash(token: &str) -> String {
     Digest::of(token.as_bytes()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_another_directory_is_news_and_an_empty_one_never() {
+        let import = |text: &str| crate::people::json("default", "people.json", text).unwrap();
+        let classes = quell_core::policy::Policy::shipped().unwrap().classes;
+        let (one, two) = (import(r#"[{"key": "E1"}]"#), import(r#"[{"key": "E2"}]"#));
+        let mut known = Directory::default();
+        assert!(is_news(&one, None, &classes, Time(1)));
+        assert!(is_news(&one, Some(known.head()), &classes, Time(1)));
+        known.import(Time(1), Import { as_of: Some(Time(1)), ..one.clone() }, &classes);
+        let again = Import { as_of: Some(Time(1)), ..one };
+        assert!(!is_news(&again, Some(known.head()), &classes, Time(2)));
+        assert!(is_news(&two, Some(known.head()), &classes, Time(2)));
+        for known in [None, Some(known.head())] {
+            assert!(!is_news(&import("[]"), known, &classes, Time(2)));
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_stores_folder_is_its_owners_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let whole = tempfile::tempdir().unwrap();
+        let folder = whole.path().join("above").join("store");
+        let store = open_store(&folder).unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&folder), 0o700);
+        assert!(!is_open_to_others(&folder));
+        drop(store);
+        std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755)).unwrap();
+        assert!(is_open_to_others(&folder));
+        // It is told and not mended: whoever opened it may have had a reason.
+        open_store(&folder).unwrap();
+        assert_eq!(mode(&folder), 0o755);
+    }
 }

@@ -56,6 +56,7 @@ impl Serve {
             .build()
             .map_err(|e| Fault::store(&e))?;
         runtime.block_on(async {
+            let mut hangups = Hangups::heard();
             let mut running = start::start(parts).await?;
             sources::poll(&place, &running)?;
             sources::page(&place, &running)?;
@@ -78,6 +79,10 @@ impl Serve {
                             "page: {}", notice.text),
                         None => break,
                     },
+                    () = hangups.next() => tracing::warn!(
+                        "SIGHUP: reading the configuration again is not supported; restart to put \
+                         it in force"
+                    ),
                     () = stopped() => break,
                 }
             }
@@ -85,6 +90,36 @@ impl Serve {
             running.stop().await;
             fault.map_or(Ok(()), Err)
         })
+    }
+}
+
+/// SIGHUP, which ends nothing here: not even a closed terminal stops the engine.
+struct Hangups {
+    #[cfg(unix)]
+    signals: Option<tokio::signal::unix::Signal>,
+}
+
+impl Hangups {
+    #[cfg(unix)]
+    fn heard() -> Self {
+        use tokio::signal::unix::{SignalKind, signal};
+        Self { signals: signal(SignalKind::hangup()).ok() }
+    }
+
+    #[cfg(not(unix))]
+    fn heard() -> Self {
+        Self {}
+    }
+
+    /// Waits for the next one.
+    async fn next(&mut self) {
+        #[cfg(unix)]
+        if let Some(signals) = &mut self.signals
+            && signals.recv().await.is_some()
+        {
+            return;
+        }
+        std::future::pending().await
     }
 }
 
