@@ -295,10 +295,7 @@ impl Place {
 
     /// The line on which a word first stands in quotes, from 1.
     pub(crate) fn line_with(&self, word: &str) -> Option<u32> {
-        let quoted = format!("\"{word}\"");
-        let holds = |line: &str| !line.trim_start().starts_with('#') && line.contains(&quoted);
-        let at = self.text.lines().position(holds)?;
-        u32::try_from(at + 1).ok()
+        line_with(&self.text, word)
     }
 
     /// True when the current folder or `--config` holds a configuration.
@@ -379,6 +376,14 @@ fn tokens(tokens: &[Token]) -> Result<(), Fault> {
         }
     }
     Ok(())
+}
+
+/// The line of a text on which a word first stands in quotes, from 1; comments do not count.
+pub(crate) fn line_with(text: &str, word: &str) -> Option<u32> {
+    let quoted = format!("\"{word}\"");
+    let holds = |line: &str| !line.trim_start().starts_with('#') && line.contains(&quoted);
+    let at = text.lines().position(holds)?;
+    u32::try_from(at + 1).ok()
 }
 
 /// The line of a byte offset, from 1.

@@ -101,3 +101,42 @@ impl fmt::Display for Fault {
 }
 
 impl std::error::Error for Fault {}
+
+/// The known name that was probably meant: the nearest one, or one in which two neighbouring
+/// characters changed places.
+pub(crate) fn meant<'a>(text: &str, known: &[&'a str]) -> Option<&'a str> {
+    let swapped = |name: &&&str| is_swapped(text, name);
+    quell_core::nearest(text, known).or_else(|| known.iter().find(swapped).copied())
+}
+
+fn is_swapped(a: &str, b: &str) -> bool {
+    if a.chars().count() != b.chars().count() {
+        return false;
+    }
+    let pairs = a.chars().zip(b.chars()).enumerate();
+    let off: Vec<(usize, (char, char))> = pairs.filter(|(_, (a, b))| a != b).collect();
+    match off.as_slice() {
+        [(i, (a, b)), (j, (c, d))] => i + 1 == *j && (a, b) == (d, c),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slips_are_understood_and_guesses_are_not_made() {
+        let check = |text: &str, want: Option<&str>| {
+            assert_eq!(meant(text, &["okta", "proofpoint_tap"]), want, "{text}");
+        };
+        check("otka", Some("okta"));
+        check("okat", Some("okta"));
+        check("octa", Some("okta"));
+        check("proofpoint-tap", Some("proofpoint_tap"));
+        check("tako", None);
+        check("oktat2", None);
+        check("entra_id", None);
+        check("", None);
+    }
+}

@@ -13,6 +13,7 @@ mod server;
 mod shipped;
 mod sources;
 mod start;
+mod warn;
 
 use std::path::PathBuf;
 
@@ -25,7 +26,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The response path between email security and identity.
 #[derive(Debug, Parser)]
-#[command(name = "quell", version, about, propagate_version = true)]
+#[command(name = "quell", version, propagate_version = true)]
 struct Cli {
     /// The folder of `quell.toml`, or the file; the current folder when unset.
     #[arg(long, global = true, value_name = "PATH")]
@@ -47,10 +48,13 @@ enum Command {
     Order(command::order::List),
     Explain(command::explain::Explain),
     /// Approve an order that waits for people
+    #[command(after_help = "Example:\n  quell approve ord_… --why \"confirmed by phone\"")]
     Approve(command::order::Answer),
     /// Deny an order that waits for people
+    #[command(after_help = "Example:\n  quell deny ord_… --why \"she is travelling, it was her\"")]
     Deny(command::order::Answer),
     /// Take an order back where the target has an inverse
+    #[command(after_help = "Example:\n  quell undo ord_… --why \"her laptop is clean\"")]
     Undo(command::order::Answer),
     Freeze(command::freeze::FreezeArgs),
     Watch(command::watch::Watch),

@@ -8,7 +8,7 @@ use quell_core::policy::Armed;
 
 use super::say;
 use crate::config::Place;
-use crate::fault::Fault;
+use crate::fault::{Fault, meant};
 
 /// Let signals of a source trigger an action for real, where policy permits it.
 #[derive(Debug, Args)]
@@ -30,7 +30,7 @@ impl Arm {
         if !place.settings.source.iter().any(|source| source.name == self.source) {
             let known: Vec<&str> =
                 place.settings.source.iter().map(|source| source.name.as_str()).collect();
-            let near = quell_core::nearest(&self.source, &known);
+            let near = meant(&self.source, &known);
             let help =
                 near.map_or("add it to quell.toml".to_owned(), |n| format!("did you mean `{n}`?"));
             return Err(Fault::input(format!("there is no source `{}`", self.source), help));
@@ -50,10 +50,11 @@ impl Arm {
     }
 }
 
-/// Replaces a file so that a crash leaves the old or the new text, never a part.
+/// Replaces a file so that a crash leaves the old or the new text, never a part. What a crash may
+/// leave beside it is hidden, so that no policy folder is refused for it.
 fn replace(path: &Path, text: &str) -> Result<(), Fault> {
     use std::io::Write;
-    let new = path.with_extension("toml.new");
+    let new = path.with_file_name(".armed.toml.new");
     let mut file = std::fs::File::create(&new).map_err(|e| Fault::file(&new, &e))?;
     file.write_all(text.as_bytes())
         .and_then(|()| file.sync_all())

@@ -1,17 +1,21 @@
 //! `quell check`: reads every file of the folder and names what is wrong: file, line, remedy.
+//! Warnings are told apart and fail nothing.
 
 use std::path::Path;
 
 use clap::Args;
+use quell_core::directory::Import;
 use serde_json::json;
 
 use super::{say, say_json};
-use crate::assemble::{self, Brain};
+use crate::assemble::{self, Brain, Problem};
 use crate::config::Place;
-use crate::fault::Fault;
+use crate::fault::{Fault, meant};
+use crate::warn::{self, Facts};
 use crate::{people, secret};
 
-/// Check settings, rules, policy, packs and directory; exit 3 when something is wrong.
+/// Check settings, rules, policy, packs and directory; exit 3 when something is wrong, 0 with
+/// warnings alone.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  quell check --config company")]
 pub(crate) struct Check {
@@ -25,56 +29,40 @@ impl Check {
         let place = Place::find(config)?;
         let brain = Brain::load(&place);
         let mut problems = brain.as_ref().err().cloned().unwrap_or_default();
-        let mut note = |line: Option<u32>, fault: Fault| {
-            problems.push(assemble::Problem {
-                file: crate::config::FILE.into(),
-                line,
-                message: fault.message,
-                remedy: fault.help,
-            });
-        };
-        let mut people = 0;
-        if let Some(directory) = &place.settings.paths.directory {
-            match people::read(&place.settings.tenant, &place.path(directory)) {
-                Ok(import) => people = import.identities.len(),
-                Err(fault) => note(None, fault),
-            }
-        }
+        let people = people(&place, &mut problems);
         for reference in references(&place) {
             if let Err(fault) = secret::resolve(&place.folder, reference) {
-                note(place.line_with(reference), fault);
+                problems.push(problem(place.line_with(reference), fault));
             }
         }
+        let mut warnings = Vec::new();
         if let Ok(brain) = &brain {
-            for source in &place.settings.source {
-                let pack = source.pack.as_ref().unwrap_or(&source.name);
-                if !brain.packs.contains_key(pack) {
-                    let known: Vec<&str> = brain.packs.keys().map(String::as_str).collect();
-                    let near = quell_core::nearest(pack, &known);
-                    let help = near.map_or(known.join(", "), |n| format!("did you mean `{n}`?"));
-                    let line = place.line_with(pack);
-                    note(line, Fault::config(format!("there is no pack `{pack}`"), help));
-                }
-            }
+            packs(&place, brain, &mut problems);
             if let Err(fault) = assemble::targets(&place, &brain.policy) {
-                note(None, fault);
+                problems.push(problem(None, fault));
             }
+            warnings = warned(&place, brain, people.as_ref())?;
         }
         let found = problems.len();
         if self.json {
-            say_json(&json!({ "ok": found == 0, "problems": problems }))?;
-        } else if let (0, Ok(brain)) = (found, &brain) {
-            say(&format!(
-                "ok: {} rules, {} packs, {} sources, {} targets, {people} identities, mode {}",
-                brain.rules.iter().count(),
-                brain.packs.len(),
-                place.settings.source.len(),
-                place.settings.target.len(),
-                brain.policy.armed.mode,
-            ))?;
+            let ok = found == 0;
+            say_json(&json!({ "ok": ok, "problems": problems, "warnings": warnings }))?;
+        } else {
+            warnings.iter().try_for_each(|warning| say(&format!("warning: {warning}")))?;
         }
-        match found {
-            0 => Ok(()),
+        match (found, &brain) {
+            (0, Ok(brain)) if !self.json => {
+                let people = people.map_or(0, |import| import.identities.len());
+                say(&format!(
+                    "ok: {} rules, {} packs, {} sources, {} targets, {people} identities, mode {}",
+                    brain.rules.iter().count(),
+                    brain.packs.len(),
+                    place.settings.source.len(),
+                    place.settings.target.len(),
+                    brain.policy.armed.mode,
+                ))
+            }
+            (0, _) => Ok(()),
             _ if self.json => Err(Fault::config(format!("{found} problem(s)"), "")),
             _ => Err(Fault {
                 help: "correct the files and check again".into(),
@@ -82,6 +70,48 @@ impl Check {
             }),
         }
     }
+}
+
+/// A problem of `quell.toml`.
+fn problem(line: Option<u32>, fault: Fault) -> Problem {
+    let Fault { message, help, .. } = fault;
+    Problem { file: crate::config::FILE.into(), line, message, remedy: help }
+}
+
+/// The directory file, where one is configured and can be read.
+fn people(place: &Place, problems: &mut Vec<Problem>) -> Option<Import> {
+    let path = place.path(place.settings.paths.directory.as_ref()?);
+    let read = people::read(&place.settings.tenant, &path);
+    read.map_err(|fault| problems.push(problem(None, fault))).ok()
+}
+
+/// Sources whose pack does not exist.
+fn packs(place: &Place, brain: &Brain, problems: &mut Vec<Problem>) {
+    for source in &place.settings.source {
+        let pack = source.pack.as_ref().unwrap_or(&source.name);
+        if !brain.packs.contains_key(pack) {
+            let known: Vec<&str> = brain.packs.keys().map(String::as_str).collect();
+            let near = meant(pack, &known);
+            let help = near.map_or(known.join(", "), |n| format!("did you mean `{n}`?"));
+            let fault = Fault::config(format!("there is no pack `{pack}`"), help);
+            problems.push(problem(place.line_with(pack), fault));
+        }
+    }
+}
+
+/// What is valid and yet cannot do what is meant.
+fn warned(place: &Place, brain: &Brain, people: Option<&Import>) -> Result<Vec<Problem>, Fault> {
+    let settings = &place.settings;
+    let (files, _) = assemble::policy_files(&place.path(&settings.paths.policy))?;
+    let name = settings.paths.directory.as_ref().map(|path| path.display().to_string());
+    Ok(warn::warnings(&Facts {
+        policy: &brain.policy,
+        files: &files,
+        sources: settings.source.iter().map(|source| source.name.as_str()).collect(),
+        targets: settings.target.iter().map(|target| target.provider.as_str()).collect(),
+        own: settings.source.iter().flat_map(|s| &s.own_principals).map(String::as_str).collect(),
+        directory: name.as_deref().zip(people),
+    }))
 }
 
 /// Where the secrets of sources, log and pages are; those of targets are read with them.

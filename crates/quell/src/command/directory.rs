@@ -21,7 +21,7 @@ pub(crate) struct Directory {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Replace the directory by a CSV or JSON file.
+    /// Replace the directory by a CSV or JSON file; one without identities is refused.
     Import {
         /// The file.
         file: PathBuf,
@@ -36,6 +36,11 @@ impl Directory {
         let What::Import { file, json } = &self.what;
         let place = Place::find(config)?;
         let import = people::read(&place.settings.tenant, file)?;
+        if import.identities.is_empty() {
+            let message = format!("`{}` holds 0 identities", file.display());
+            let help = "an empty file would make everybody unknown; give the whole directory";
+            return Err(Fault::input(message, help));
+        }
         let client = Client::new(&place)?;
         let body = serde_json::to_value(&import).map_err(|e| Fault::store(&e))?;
         let told = client.post("/v1/directory", &body)?;

@@ -21,8 +21,8 @@ pub(crate) struct FreezeArgs {
     /// Say whether a freeze is in force.
     #[arg(long, conflicts_with = "off")]
     status: bool,
-    /// When it ends by itself, loudly.
-    #[arg(long, default_value_t = 240)]
+    /// After how many minutes it ends by itself, loudly: 1 to 10080, a week.
+    #[arg(long, default_value_t = 240, value_parser = clap::value_parser!(u32).range(1..=10_080))]
     minutes: u32,
     /// Why, for the record.
     #[arg(long, default_value = "")]

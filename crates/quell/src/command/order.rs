@@ -1,4 +1,5 @@
-//! `quell approve|deny|undo ORDER` and `quell order`: people's part in orders.
+//! `quell approve|deny|undo ORDER` and `quell order`: people's part in orders. What the engine
+//! refuses ends with 1 and the reason.
 
 use std::path::Path;
 
@@ -31,7 +32,6 @@ impl Verb {
 
 /// Answer an approval request, or take an order back.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  quell approve ord_… --why \"confirmed by phone\"")]
 pub(crate) struct Answer {
     /// The order: `ord_…`, from the page or `quell order`.
     order: String,

@@ -35,6 +35,8 @@ pub(crate) struct Control {
 
 /// Bytes that a control request may have; directories come this way.
 const BODY_MAX: usize = 64 << 20;
+/// The longest freeze: a week.
+const FREEZE_MINUTES_MAX: i64 = 7 * 24 * 60;
 /// Rows of one answer.
 const ROWS_MAX: usize = 1000;
 
@@ -221,19 +223,28 @@ async fn undo(
         async {
             let by = control.principal(&headers, Role::Approver)?;
             let order = parse(&id)?;
-            one(&control, &id)?;
+            let before = one(&control, &id)?;
             let take_back = TakeBack { order, by, why: why(&body)? };
-            control.handle.input(Input::TakeBack(take_back)).await.map_err(busy)?;
+            let receipt = control.handle.input(Input::TakeBack(take_back)).await.map_err(busy)?;
             let row = one(&control, &id)?;
-            let state = row.get("state").and_then(Value::as_str).unwrap_or_default();
-            if matches!(state, "undoing" | "undone") {
-                return Ok(Json(row).into_response());
+            let refused = receipt.refused.or_else(|| not_taken_back(&before, &row));
+            match refused {
+                Some(why) => Err(Box::new(refuse(StatusCode::CONFLICT, &why))),
+                None => Ok(Json(row).into_response()),
             }
-            let message = format!("an order that is `{state}` was not taken back");
-            Err(Box::new(refuse(StatusCode::CONFLICT, &message)))
         }
         .await,
     )
+}
+
+/// Why an order was not taken back, by its rows before and after.
+fn not_taken_back(before: &Value, after: &Value) -> Option<String> {
+    let state =
+        |row: &Value| row.get("state").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let is_back = |state: &str| matches!(state, "undoing" | "undone");
+    let (before, after) = (state(before), state(after));
+    let taken = is_back(&after) && !is_back(&before);
+    (!taken).then(|| format!("an order that is `{before}` was not taken back"))
 }
 
 /// The body of a freeze.
@@ -255,7 +266,11 @@ async fn freeze(State(control): State<Control>, headers: HeaderMap, body: Bytes)
                 Box::new(refuse(StatusCode::BAD_REQUEST, &format!("not valid: {e}")))
             };
             let body: FreezeBody = serde_json::from_slice(&body).map_err(bad)?;
-            let minutes = i64::from(body.minutes.unwrap_or(240).clamp(1, 7 * 24 * 60));
+            let minutes = i64::from(body.minutes.unwrap_or(240));
+            if !(1..=FREEZE_MINUTES_MAX).contains(&minutes) {
+                let message = format!("`minutes` is {minutes}: 1 to {FREEZE_MINUTES_MAX}");
+                return Err(Box::new(refuse(StatusCode::BAD_REQUEST, &message)));
+            }
             let until = body.on.then(|| (control.clock)().plus(minutes * MINUTE));
             let why = body.why.chars().take(240).collect();
             let freeze = Freeze { on: body.on, until, by, why };
@@ -284,6 +299,10 @@ async fn directory(State(control): State<Control>, headers: HeaderMap, body: Byt
             let import: quell_core::directory::Import =
                 serde_json::from_slice(&body).map_err(|e| bad(&e))?;
             let count = import.identities.len();
+            if count == 0 {
+                let message = "a directory of 0 identities would make everybody unknown";
+                return Err(Box::new(refuse(StatusCode::BAD_REQUEST, message)));
+            }
             control.handle.input(Input::Directory(import)).await.map_err(busy)?;
             Ok(Json(json!({ "identities": count })).into_response())
         }

@@ -44,7 +44,7 @@ async fn init_writes_a_folder_in_shadow_mode_that_checks() {
     "#]]
     .assert_eq(&told);
     let checked = folder.quell(&["check", "--json"]).await.json();
-    assert_eq!(checked, json!({ "ok": true, "problems": [] }));
+    assert_eq!(checked, json!({ "ok": true, "problems": [], "warnings": [] }));
     let again = bare(&folder, &["init", folder.dir().to_str().unwrap()]).await.bad(1);
     expect![[r#"
         quell: Q0008: `DIR/quell.toml` is there already
@@ -190,9 +190,9 @@ async fn check_knows_sources_secrets_and_people() {
     let told = folder.quell(&["check"]).await.bad(3);
     expect![[r#"
         quell: Q0001: 2 problem(s) in the configuration:
-          quell.toml:81: the environment variable `NO_SUCH` is not set
+          quell.toml:85: the environment variable `NO_SUCH` is not set
             remedy: set it before starting, or use `file:PATH`
-          quell.toml:80: there is no pack `octa`
+          quell.toml:84: there is no pack `octa`
             remedy: did you mean `okta`?
           help: correct the files and check again
     "#]]
@@ -209,7 +209,7 @@ async fn check_knows_sources_secrets_and_people() {
         quell: Q0001: 3 problem(s) in the configuration:
           quell.toml: DIR/directory.csv:1: unknown column `clases`
             remedy: did you mean `classes`?
-          quell.toml:81: the environment variable `NO_SUCH` is not set
+          quell.toml:85: the environment variable `NO_SUCH` is not set
             remedy: set it before starting, or use `file:PATH`
           quell.toml: `DIR/open.token` can be read by others
             remedy: run `chmod 600 DIR/open.token`
@@ -227,7 +227,7 @@ async fn arm_edits_one_pair_at_a_time() {
     let action = folder.quell(&["arm", "okta", "suspnd"]).await.bad(1);
     expect![[r#"
         quell: Q0008: there is no source `otka`
-          help: add it to quell.toml
+          help: did you mean `okta`?
         quell: Q0008: `suspnd` is not a known action: did you mean `suspend`?
           help: one of watch, force_reauth, step_up, end_session, end_sessions, revoke_tokens, revoke_grant, confirm_compromised, disable_mail_rule, disable_device, expire_password, reset_password, suspend, remove_method, disable_app, rotate_credential
     "#]].assert_eq(&(source + &action));
@@ -252,7 +252,53 @@ async fn arm_edits_one_pair_at_a_time() {
         ]"#]]
     .assert_eq(&bare);
     let told = folder.quell(&["check"]).await.good();
-    assert!(told.contains("mode armed"), "{told}");
+    assert!(told.contains("mode armed") && !told.contains("warning"), "{told}");
+    // What is armed for a source that does not exist is told, and fails nothing.
+    folder.edit(
+        "policy/armed.toml",
+        "source = \"okta\", action = \"suspend\"",
+        "source = \"otka\", action = \"suspend\"",
+    );
+    let told = folder.quell(&["check"]).await.good();
+    expect![[r#"
+        warning: policy/armed.toml:8: `otka` is armed for `suspend`, but is no configured source
+            remedy: did you mean `okta`?
+        ok: 6 rules, 2 packs, 1 sources, 0 targets, 6 identities, mode armed
+    "#]]
+    .assert_eq(&told);
+    let json = folder.quell(&["check", "--json"]).await.json();
+    assert_eq!(json.pointer("/warnings/0/file"), Some(&json!("policy/armed.toml")), "{json}");
+}
+
+#[tokio::test]
+async fn what_must_not_be_asked_for_is_refused_before_an_engine_is_asked() {
+    let folder = Folder::init().await;
+    folder.write("policy/never.CEDAR", "");
+    let told = folder.quell(&["check"]).await.bad(3);
+    expect![[r#"
+        quell: Q0001: 1 problem(s) in the configuration:
+          policy/never.CEDAR: no file of a policy has such a name
+            remedy: rename it to `never.cedar`: case counts
+          help: correct the files and check again
+    "#]]
+    .assert_eq(&told);
+    folder.write("nobody.csv", "key,name,classes\n");
+    let nobody = folder.dir().join("nobody.csv");
+    let told = folder.quell(&["directory", "import", nobody.to_str().unwrap()]).await.bad(1);
+    expect![[r#"
+        quell: Q0008: `DIR/nobody.csv` holds 0 identities
+          help: an empty file would make everybody unknown; give the whole directory
+    "#]]
+    .assert_eq(&plain(&folder, &told));
+    for minutes in ["0", "10081"] {
+        let told = folder.quell(&["freeze", "--minutes", minutes]).await.bad(2);
+        assert!(told.contains("1..=10080"), "{told}");
+    }
+    for verb in ["approve", "deny", "undo"] {
+        let told = folder.quell(&[verb, "--help"]).await.good();
+        assert!(told.contains(&format!("quell {verb} ord_")), "{told}");
+        assert_eq!(told.matches("ord_").count(), 2, "{told}");
+    }
 }
 
 #[tokio::test]
@@ -320,7 +366,7 @@ async fn decode_prints_the_signals_and_rejects_of_a_pack() {
     let told = bare(&folder, &["decode", "--pack", "okat", file.to_str().unwrap()]).await.bad(1);
     expect![[r#"
         quell: Q0008: there is no pack `okat`
-          help: one of okta, proofpoint_tap
+          help: did you mean `okta`?
     "#]]
     .assert_eq(&told);
 }

@@ -365,6 +365,18 @@ impl Serve<'_> {
         .await
     }
 
+    /// Closes its terminal, as it were: it says that it goes on, and does.
+    pub(crate) async fn hang_up(&self) {
+        let id = self.child.id().unwrap().to_string();
+        run(Command::new("kill").args(["-HUP", &id])).await.good();
+        until("`quell serve` tells of the SIGHUP", async || {
+            let log = std::fs::read_to_string(self.folder.log()).unwrap();
+            if log.contains("SIGHUP") { Ok(()) } else { Err(log) }
+        })
+        .await;
+        self.get("/v1/freeze").await;
+    }
+
     /// Tells it to stop and waits until it has.
     pub(crate) async fn stop(mut self) {
         let id = self.child.id().unwrap().to_string();

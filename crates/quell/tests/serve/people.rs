@@ -128,6 +128,8 @@ async fn people_freeze_deny_approve_and_take_back() {
     let scene = Scene { provider, serve };
     scene.history_is_known(&folder).await;
     one_writer(&folder).await;
+    what_is_refused(&scene.serve).await;
+    scene.serve.hang_up().await;
     freeze(&scene, alice).await;
     denied(&scene, bruno).await;
     taken_back(&scene, dario).await;
@@ -139,8 +141,25 @@ async fn people_freeze_deny_approve_and_take_back() {
     folder.no_secret_leaked("end_sessions");
 }
 
-/// A second engine on the same store says so and ends.
+/// A directory of nobody and a freeze of no minutes change nothing.
+async fn what_is_refused(serve: &Serve<'_>) {
+    let token = serve.folder.read("admin.token");
+    for (path, body, why) in [
+        ("/v1/directory", json!({ "origin": "", "identities": [] }), "everybody unknown"),
+        ("/v1/freeze", json!({ "on": true, "minutes": 0 }), "`minutes` is 0"),
+        ("/v1/freeze", json!({ "on": true, "minutes": 10_081 }), "1 to 10080"),
+    ] {
+        let request = serve.control(Method::POST, path, token.trim()).json(&body);
+        let (status, answer) = serve.send(request).await;
+        assert_eq!(status, 400, "{path}: {answer}");
+        assert!(answer.to_string().contains(why), "{path}: {answer}");
+    }
+}
+
+/// A second engine on the same store says so and ends. The store is its owner's alone.
 async fn one_writer(folder: &Folder) {
+    let store = std::fs::metadata(folder.dir().join("store")).unwrap();
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&store.permissions()) & 0o777, 0o700);
     let told = folder.quell(&["serve"]).await.bad(1);
     assert!(told.contains("Q0003") && told.contains("another"), "{told}");
 }
@@ -222,9 +241,12 @@ async fn taken_back(scene: &Scene<'_>, dario: &Person) {
         [ENDED, "POST /lifecycle/unsuspend"],
         "sessions end before the block is lifted"
     );
-    let again = folder.quell(&["undo", &order]).await.good();
-    assert!(again.contains(": undone ("), "{again}");
-    assert_eq!(scene.effects(dario), effects, "a second undo sent something");
+    let again = folder.quell(&["undo", &order]).await.bad(1);
+    assert!(again.contains("Q0005") && again.contains("`undone`"), "{again}");
+    let ended = id(&serve.order("end_sessions", account).await.unwrap());
+    let ended = folder.quell(&["undo", &ended]).await.bad(1);
+    assert!(ended.contains("Q0005"), "{ended}");
+    assert_eq!(scene.effects(dario), effects, "a refused undo sent something");
     let approved = folder.quell(&["approve", &order]).await.bad(1);
     assert!(approved.contains("Q0005"), "{approved}");
 }
