@@ -164,8 +164,8 @@ impl Handle {
         self.queue.errand(Errand::NoticesTried(done, later));
     }
 
-    /// Why the engine ended by itself, where it did: nothing is taken any more, and the process must
-    /// end so that another takes over.
+    /// Why the engine ended by itself, where it did: nothing is taken any more, and the process
+    /// must end so that another takes over.
     pub fn fault(&self) -> Option<&str> {
         self.fault.get().map(String::as_str)
     }
@@ -417,8 +417,8 @@ enum Carried {
 /// Microseconds until a call is tried again whose claim was not taken.
 const NOT_TAKEN_PAUSE: i64 = 200_000;
 
-/// One call: claimed if it changes anything, sent unless a freeze came since, and its outcome handed
-/// in until it is taken.
+/// One call: claimed if it changes anything, sent unless a freeze came since, and its outcome
+/// handed in until it is taken.
 async fn carry_out(call: &Call, target: &dyn Target, handle: &Handle, clock: &Clock) -> Carried {
     let id = dispatch::id(call);
     let mut heeds_freeze = false;

@@ -52,7 +52,7 @@ impl Engine {
             return;
         }
         self.taken = self.taken.wrapping_add(1);
-        if self.taken % SWEEP_EVERY == 0 {
+        if self.taken.is_multiple_of(SWEEP_EVERY) {
             self.sweep();
         }
         let record = record_id(&self.config.tenant, &signal.source, &signal.record_key);
