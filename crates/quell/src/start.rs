@@ -207,7 +207,7 @@ fn opener(first: SqliteStore, folder: std::path::PathBuf) -> Opener {
 fn maintain(store: &SqliteStore) -> Result<std::sync::mpsc::Sender<()>, Fault> {
     let mut maintainer = store.maintainer().map_err(|e| Fault::store(&e))?;
     let (stop, stopped) = std::sync::mpsc::channel::<()>();
-    let every = Duration::from_millis(200);
+    let every = Duration::from_millis(50);
     let body = move || {
         while stopped.recv_timeout(every) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
             if let Err(error) = maintainer.maintain() {

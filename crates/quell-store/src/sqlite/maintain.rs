@@ -1,9 +1,11 @@
 //! Store: the write-ahead log's upkeep. PASSIVE checkpoints run beside the writer and never make
-//! it wait; only above its limit the writer restarts the log itself.
+//! it wait; the writer restarts the log itself, where little is left to move or above its limit.
+
+use std::time::Duration;
 
 use rusqlite::Connection;
 
-use super::{failed, int};
+use super::{WRITER_PATIENCE, failed, int};
 use crate::commit::WriteError;
 
 /// Moves committed pages from the write-ahead log into the database.
@@ -92,28 +94,37 @@ impl Wal {
         self.unseen_bytes = self.unseen_bytes.saturating_add(bytes).saturating_add(64 << 10);
     }
 
-    /// Restarts the log where it is beyond its limit. What fails here is tried again: the commit
-    /// that follows needs none of it.
+    /// Restarts the log where it is beyond its limit, or earlier where that costs nearly nothing:
+    /// under a steady load a checkpoint beside the writer never meets the moment in which all of
+    /// the log is moved. What fails here is tried again: the commit that follows needs none of it.
     pub(super) fn before_write(&mut self, conn: &Connection) {
-        if self.unseen_bytes < self.limit_bytes / 16 {
+        if self.unseen_bytes < self.limit_bytes / 256 {
             return;
         }
         self.unseen_bytes = 0;
         let Ok(seen) = checkpoint(conn, "NOOP") else { return };
         self.figures.log_bytes = seen.log_pages.saturating_mul(self.page_bytes);
-        if self.figures.log_bytes <= self.limit_bytes {
-            return;
+        let left = seen.log_pages.saturating_sub(seen.moved_pages).saturating_mul(self.page_bytes);
+        let easy = self.figures.log_bytes > self.limit_bytes / 4 && left <= self.limit_bytes / 64;
+        if self.figures.log_bytes > self.limit_bytes {
+            // Looked at again at once where the restart is refused.
+            self.unseen_bytes = u64::MAX;
+            self.figures.refused += u64::from(!self.restart(conn));
+        } else if easy && conn.busy_timeout(Duration::ZERO).is_ok() {
+            self.restart(conn);
+            // Whoever waits for nobody fails sooner, which is no fault of the commit's.
+            drop(conn.busy_timeout(WRITER_PATIENCE));
         }
-        // Looked at again at once where the restart is refused.
-        self.unseen_bytes = u64::MAX;
-        match checkpoint(conn, "RESTART") {
-            Ok(answer) if !answer.busy => {
-                self.figures.restarts += 1;
-                self.figures.log_bytes = 0;
-                self.unseen_bytes = 0;
-            }
-            _ => self.figures.refused += 1,
+    }
+
+    fn restart(&mut self, conn: &Connection) -> bool {
+        let done = checkpoint(conn, "RESTART").is_ok_and(|answer| !answer.busy);
+        if done {
+            self.figures.restarts += 1;
+            self.figures.log_bytes = 0;
+            self.unseen_bytes = 0;
         }
+        done
     }
 }
 

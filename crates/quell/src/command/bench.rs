@@ -29,6 +29,9 @@ pub(crate) struct Bench {
     /// Signals per second of the second part, sent one by one at their intended times.
     #[arg(long, default_value_t = 500)]
     rate: u64,
+    /// In the second part one signal in so many asks for an order.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    order_every: u32,
     /// Bodies on their way at once in the first part.
     #[arg(long, default_value_t = 4)]
     in_flight: usize,
@@ -54,6 +57,7 @@ struct Figures {
     raw_bytes_per_signal: f64,
     orders_in_throughput: u64,
     rate: u64,
+    order_every: u32,
     orders: usize,
     to_request_ms: Percentiles,
     to_first_call_ms: Percentiles,
@@ -101,6 +105,7 @@ impl Bench {
             cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             seconds: self.seconds,
             rate: self.rate,
+            order_every: self.order_every,
             fdatasync_ms: disk(&folder)?,
             ..Figures::default()
         };
@@ -115,7 +120,7 @@ impl Bench {
             figures.bytes_per_signal = ratio(flood.stored_bytes, flood.signals);
             figures.raw_bytes_per_signal = ratio(flood.raw_bytes, flood.signals);
             figures.orders_in_throughput = flood.orders;
-            let drip = rig.drip(self.rate, warm, measured).await?;
+            let drip = rig.drip(self.rate, self.order_every, warm, measured).await?;
             figures.orders = drip.to_request.len();
             figures.to_request_ms = Percentiles::of(drip.to_request);
             figures.to_first_call_ms = Percentiles::of(drip.to_first_call);
@@ -144,8 +149,8 @@ fn print(figures: &Figures) -> Result<(), Fault> {
         figures.bytes_per_signal, figures.raw_bytes_per_signal
     ))?;
     say(&format!(
-        "signal to request    {} ({} orders at {} signals per second)",
-        figures.to_request_ms, figures.orders, figures.rate
+        "signal to request    {} ({} orders at {} signals per second, one in {})",
+        figures.to_request_ms, figures.orders, figures.rate, figures.order_every
     ))?;
     say(&format!("signal to first call {}", figures.to_first_call_ms))?;
     say(&format!("sends behind time    {}", figures.late_sends))

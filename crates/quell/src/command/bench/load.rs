@@ -174,14 +174,16 @@ impl Rig {
         (from, from.plus(micros(measured)))
     }
 
-    /// Single signals at their intended times; one in ten asks for an order.
+    /// Single signals at their intended times; one in `order_every` asks for an order.
     pub(super) async fn drip(
         &self,
         rate: u64,
+        order_every: u32,
         warm: Duration,
         measured: Duration,
     ) -> Result<Drip, Fault> {
         let gap = SECOND / i64::try_from(rate.max(1)).unwrap_or(SECOND);
+        let every = usize::try_from(order_every).unwrap_or(1).max(1);
         let (from, to) = self.window(warm, measured);
         let start = (self.clock)();
         let mut ticks = tokio::time::interval(Duration::from_millis(1));
@@ -196,8 +198,8 @@ impl Rig {
             }
             late += u64::from((self.clock)().since(due) > 5_000);
             // People from the end of the list, each once, so that every one is a new order.
-            let who = self.people.saturating_sub(1 + n / 10) % self.people.max(1);
-            let asks = n.is_multiple_of(10);
+            let who = self.people.saturating_sub(1 + n / every) % self.people.max(1);
+            let asks = n.is_multiple_of(every);
             if asks && due >= from {
                 intended.push((account(who), due));
             }
