@@ -95,6 +95,10 @@ fn lines(records: &[Value], asked: &str) -> Vec<String> {
     if withdrawn > 0 {
         lines.push(format!("later   {withdrawn} finding(s) withdrawn or superseded"));
     }
+    let before = of_type(&["finding_contained"]).count();
+    if before > 0 {
+        lines.push(format!("before  {before} finding(s) from before the containment, on record"));
+    }
     let mut orders: BTreeMap<&str, Vec<&Value>> = BTreeMap::new();
     for record in of_type(&["order"]) {
         orders.entry(text(record, "/body/order")).or_default().push(record);
