@@ -33,6 +33,7 @@ pub(super) struct Rig {
     store: PathBuf,
     clock: Clock,
     next: Arc<AtomicU64>,
+    logged: Arc<AtomicU64>,
 }
 
 /// What the first part gave.
@@ -110,7 +111,8 @@ impl Rig {
             .build()
             .map_err(|e| Fault::store(&e))?;
         let next = Arc::new(AtomicU64::new(1));
-        Ok(Self { quell, provider, token, http, people, store, clock: start::clock(), next })
+        let (clock, logged) = (start::clock(), Arc::new(AtomicU64::new(0)));
+        Ok(Self { quell, provider, token, http, people, store, clock, next, logged })
     }
 
     /// As many signals as fit, in bodies of `batch`, with `in_flight` bodies on their way.
@@ -247,6 +249,7 @@ impl Rig {
             people: self.people,
             clock: Arc::clone(&self.clock),
             next: Arc::clone(&self.next),
+            logged: Arc::clone(&self.logged),
         }
     }
 
@@ -263,6 +266,8 @@ struct Sender {
     people: usize,
     clock: Clock,
     next: Arc<AtomicU64>,
+    /// Records of Okta so far.
+    logged: Arc<AtomicU64>,
 }
 
 impl Sender {
@@ -278,7 +283,8 @@ impl Sender {
         }
     }
 
-    /// A body of one vendor; the first record of every thousand signals asks for an order.
+    /// A body of one vendor. One record of Okta in 500 makes a finding: with as many bodies of the
+    /// other vendor, one signal in a thousand.
     fn body(&self, source: &str, batch: usize) -> Vec<u8> {
         let mut body = String::with_capacity(batch * 1600);
         let now = (self.clock)();
@@ -290,7 +296,8 @@ impl Sender {
             // Only the first half of the people, so that the second part finds fresh ones.
             let who = who / 2;
             if source == "okta" {
-                okta(&mut body, n, who, now, n.is_multiple_of(1000));
+                let finds = self.logged.fetch_add(1, Ordering::Relaxed).is_multiple_of(500);
+                okta(&mut body, n, who, now, finds);
             } else {
                 tap(&mut body, n, who, now);
             }
