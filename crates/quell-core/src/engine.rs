@@ -250,7 +250,13 @@ impl Engine {
     /// undo, and the end of sessions that goes before one, are not stopped.
     pub fn heeds_freeze(&self, call: CallId) -> bool {
         let order = self.orders.get(&call.order);
-        call.verb == Verb::Execute && order.is_some_and(|order| !order.by_person())
+        call.verb == Verb::Execute && order.is_some_and(|order| !self.is_for_undo(order))
+    }
+
+    /// True for the end of sessions that a person's undo waits for: findings that ask for the same
+    /// step may have joined it since.
+    fn is_for_undo(&self, order: &Order) -> bool {
+        order.by_person() || !self.index.waiting_for(order.id).is_empty()
     }
 
     fn tenant(&self) -> &str {

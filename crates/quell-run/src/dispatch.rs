@@ -170,4 +170,19 @@ mod tests {
         }
         assert!(dispatch.is_idle());
     }
+
+    /// Every place of one provider is taken by calls that hang; another's go all the same.
+    #[test]
+    fn a_provider_that_hangs_holds_up_nobody_else() {
+        let mut dispatch = Dispatch::default();
+        let most = u8::try_from(IN_FLIGHT_MAX).unwrap();
+        dispatch.add((0..most + 8).map(|order| call(order, Verb::Execute, 0)));
+        assert_eq!(dispatch.ready(Time(0)).len(), IN_FLIGHT_MAX);
+        let mut other = call(200, Verb::Execute, 0);
+        other.account.provider = "oidc".to_owned();
+        dispatch.add([other]);
+        assert_eq!(names(&dispatch.ready(Time(0))), [200]);
+        dispatch.finished(id(&call(0, Verb::Execute, 0)));
+        assert_eq!(dispatch.ready(Time(0)).len(), 1, "a place that is free again is taken");
+    }
 }

@@ -151,3 +151,62 @@ fn weight(submission: &Submission) -> (Option<usize>, usize) {
     };
     (signals, submission.body.stored_bytes())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quell_core::effect::{Freeze, Intake};
+    use quell_core::id::Digest;
+
+    fn waiting(input: Input) -> Waiting {
+        let submission = Submission::new(input, Digest([0; 32])).unwrap();
+        Waiting { submission, reply: None }
+    }
+
+    fn intake(bytes: usize) -> Waiting {
+        // Bytes that do not compress, so that what is stored is as long.
+        let mut state = 7_u64;
+        let raw = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            state.to_be_bytes()[0]
+        });
+        let raw = vec![raw.take(bytes).collect()];
+        waiting(Input::Signals(Intake { source: "s".to_owned(), raw, ..Intake::default() }))
+    }
+
+    fn kinds(batch: &Batch) -> String {
+        let name = |w: &Waiting| match w.submission.input {
+            Input::Signals(_) => 's',
+            _ => 'c',
+        };
+        batch.group.iter().map(name).collect()
+    }
+
+    #[test]
+    fn control_goes_first_and_what_waits_is_bounded() {
+        let queue = Queue::default();
+        for _ in 0..SIGNALS_MAX {
+            queue.push(intake(10)).unwrap();
+        }
+        assert!(queue.push(intake(10)).is_err());
+        let freeze = Freeze { on: true, until: None, by: "x".to_owned(), why: String::new() };
+        queue.push(waiting(Input::Freeze(freeze))).unwrap();
+        let batch = queue.next(Duration::ZERO);
+        assert_eq!(kinds(&batch), format!("c{}", "s".repeat(GROUP_MAX - 1)));
+        queue.push(intake(10)).unwrap();
+    }
+
+    #[test]
+    fn long_intakes_are_few() {
+        let queue = Queue::default();
+        // One that is longer than everything that may wait is taken all the same.
+        queue.push(intake(SIGNALS_BYTES_MAX / 2 + 1)).unwrap();
+        assert!(queue.push(intake(SIGNALS_BYTES_MAX / 2)).is_err());
+        queue.push(intake(100)).unwrap();
+        assert_eq!(kinds(&queue.next(Duration::ZERO)), "s", "it is a group by itself");
+        assert_eq!(kinds(&queue.next(Duration::ZERO)), "s");
+        queue.push(intake(SIGNALS_BYTES_MAX / 2)).unwrap();
+        queue.close();
+        assert!(queue.push(intake(10)).is_err());
+    }
+}

@@ -21,6 +21,15 @@ impl Engine {
     /// Puts the next call of an order into the outbox. An attempt is counted when it is made, so
     /// that no attempt stands in the outbox twice.
     pub(super) fn call(&mut self, id: OrderId, verb: Verb, due: Time) {
+        let lost = |order: &Order| {
+            let on_account = matches!(order.on, On::Account(_));
+            on_account && self.capability(order.action, &order.on).is_none()
+        };
+        if self.orders.get(&id).is_some_and(lost) {
+            // Nobody would take it out of the outbox again.
+            self.give_up_target(id, &Value::Null);
+            return;
+        }
         let call = self.orders.get(&id).and_then(|order| progress::call(order, verb, due));
         let Some(call) = call else { return };
         self.change(id, |order| {
@@ -60,7 +69,7 @@ impl Engine {
             return;
         }
         if call.verb == Verb::Execute {
-            if let Some(freeze) = self.freeze.as_ref().filter(|_| !order.by_person()) {
+            if let Some(freeze) = self.freeze.as_ref().filter(|_| !self.is_for_undo(order)) {
                 let why = format!("frozen by {}: {}", freeze.by, freeze.why);
                 self.put_aside(call, &why);
                 return;
@@ -99,7 +108,7 @@ impl Engine {
     /// Why the permit of an order does not stand any more: it is bound to the policy, which says
     /// what is armed too, and to the classes that were asked for.
     fn outdated(&self, id: OrderId) -> Option<&'static str> {
-        let order = self.orders.get(&id).filter(|order| !order.by_person())?;
+        let order = self.orders.get(&id).filter(|order| !self.is_for_undo(order))?;
         if order.policy != self.config.policy.digest.to_string() {
             return Some("the policy changed since the permit");
         }
@@ -195,8 +204,8 @@ impl Engine {
         }
         self.advance(id, Event::GiveBack, "it did not leave: it was stopped", &Value::Null);
         let Some(order) = self.orders.get(&id) else { return };
-        let (case, unsure, by_person) = (order.case, order.unsure, order.by_person());
-        match self.freeze.as_ref().filter(|_| !by_person) {
+        let (case, unsure, for_undo) = (order.case, order.unsure, self.is_for_undo(order));
+        match self.freeze.as_ref().filter(|_| !for_undo) {
             Some(freeze) => {
                 let why = format!("frozen by {}: {}", freeze.by, freeze.why);
                 if unsure {

@@ -348,12 +348,25 @@ impl Engine {
             if event == Event::HandOver {
                 let text = format!("{action} {id}: {why}");
                 self.page("order_needs_people", Some(case), Some(id), &text);
+            } else if event == Event::Refuse && self.is_anothers_last_resort(id) {
+                self.page("break_glass", Some(case), Some(id), &format!("{action} {id}: {why}"));
             }
         }
         if event == Event::Hold && self.freeze.is_none() {
             let until = self.at.plus(FLOOR_PAUSE);
             self.change(id, |order| order.held_until = Some(until));
         }
+    }
+
+    /// True when the account of an order belongs to a break-glass identity that the case is not
+    /// about: the finding itself says nothing of it.
+    fn is_anothers_last_resort(&self, id: OrderId) -> bool {
+        let Some(order) = self.orders.get(&id) else { return false };
+        let On::Account(account) = &order.on else { return false };
+        let subject = self.cases.get(&order.case).map(|case| &case.subject);
+        let other = |owner: &&Identity| subject != Some(&Subject::Identity(owner.id));
+        let mut others = self.directory.owners(account).filter(other);
+        others.any(|owner| owner.classes.contains(&Class::BreakGlass))
     }
 
     /// The only way into the outbox: takes the permit by value.

@@ -61,7 +61,7 @@ impl Engine {
         for id in ids {
             let Some(order) = self.orders.get(&id) else { continue };
             let key = (order.action, order.on.clone());
-            if desires.contains_key(&key) || order.by_person() {
+            if desires.contains_key(&key) || self.is_for_undo(order) {
                 continue;
             }
             let done = matches!(order.state, State::Verified | State::NotProvable | State::Partial);

@@ -147,7 +147,7 @@ fn id_of(call: &Call) -> CallId {
     CallId { order: call.order, verb: call.verb, attempt: call.attempt }
 }
 
-fn with(files: &PolicyFiles) -> Config {
+pub(crate) fn with(files: &PolicyFiles) -> Config {
     config(rules(&SHIPPED), policy(files))
 }
 
@@ -724,7 +724,7 @@ fn a_target_that_is_gone_leaves_the_order_to_people() {
         pages: order_needs_people"#]]);
 }
 
-fn own(kind: Kind, account: &str, t: i64) -> Input {
+pub(crate) fn own(kind: Kind, account: &str, t: i64) -> Input {
     let mut sig = Sig::new("okta", kind, "x", T0 + t).usage(Use::Fact);
     sig.key = format!("own-{account}-{t}");
     let (provider, id) = account.split_once(':').unwrap();

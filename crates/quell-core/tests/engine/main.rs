@@ -21,6 +21,7 @@ mod drive;
 mod walk;
 mod repeats;
 mod crash;
+mod attacked;
 mod closed;
 mod contained;
 mod fixtures;
