@@ -16,6 +16,7 @@ use quell_core::signal::{Kind, RejectReason};
 use serde_json::Value;
 use unwrap::Item;
 
+const DEFENDER: &str = include_str!("corpus/expected-microsoft_defender.tsv");
 const OKTA: &str = include_str!("corpus/expected-okta.tsv");
 const PROOFPOINT: &str = include_str!("corpus/expected-proofpoint_tap.tsv");
 
@@ -47,6 +48,12 @@ fn check_complete(items: &[Item], text: &str) {
         }
     }
     assert!(wrong.is_empty(), "no expected result for:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_defender_record_has_an_expected_result() {
+    let Some(corpus) = unwrap::folder() else { return println!("skipped: the corpus is absent") };
+    check_complete(&unwrap::defender(&corpus), DEFENDER);
 }
 
 #[test]

@@ -103,6 +103,28 @@ pub(crate) fn okta(corpus: &Path) -> Vec<Item> {
     items
 }
 
+/// Every record of Microsoft Defender in the corpus: advanced hunting tables, alerts, incidents.
+pub(crate) fn defender(corpus: &Path) -> Vec<Item> {
+    let mut items = Vec::new();
+    let at = |name: &str| corpus.join("identity/microsoft").join(name);
+    let mail = corpus.join("email/microsoft/sekoia-microsoft-365-defender");
+    for folder in [mail, at("sekoia-microsoft-365-defender")] {
+        for file in files(&folder) {
+            intake_example(corpus, &file, &mut items);
+        }
+    }
+    rule_tests(corpus, &at("panther-microsoft/microsoft_graph_passthrough.yml"), &mut items);
+    for file in files(&at("panther-microsoft_defender")) {
+        rule_tests(corpus, &file, &mut items);
+    }
+    lines(corpus, &at("tenzir-msgraph-ocsf/defender-incidents.ndjson"), None, &mut items);
+    for file in files(&at("rapid7-microsoft_atp/responses")) {
+        let text = fs::read_to_string(&file).unwrap();
+        items.push(item(corpus, &file, "0", text.trim(), None));
+    }
+    items
+}
+
 /// Files below a folder, sorted by path.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
