@@ -69,6 +69,12 @@ fn every_proofpoint_record_has_an_expected_result() {
 }
 
 #[test]
+fn defender_records_give_what_is_expected() {
+    let Some(corpus) = unwrap::folder() else { return println!("skipped: the corpus is absent") };
+    check::check("microsoft_defender", &unwrap::defender(&corpus), DEFENDER);
+}
+
+#[test]
 fn okta_records_give_what_is_expected() {
     let Some(corpus) = unwrap::folder() else { return println!("skipped: the corpus is absent") };
     check::check("okta", &unwrap::okta(&corpus), OKTA);
