@@ -17,6 +17,8 @@ use serde_json::Value;
 use unwrap::Item;
 
 const DEFENDER: &str = include_str!("corpus/expected-microsoft_defender.tsv");
+const ENTRA: &str = include_str!("corpus/expected-entra_id.tsv");
+const M365: &str = include_str!("corpus/expected-m365_audit.tsv");
 const OKTA: &str = include_str!("corpus/expected-okta.tsv");
 const PROOFPOINT: &str = include_str!("corpus/expected-proofpoint_tap.tsv");
 
@@ -54,6 +56,18 @@ fn check_complete(items: &[Item], text: &str) {
 fn every_defender_record_has_an_expected_result() {
     let Some(corpus) = unwrap::folder() else { return println!("skipped: the corpus is absent") };
     check_complete(&unwrap::defender(&corpus), DEFENDER);
+}
+
+#[test]
+fn every_entra_record_has_an_expected_result() {
+    let Some(corpus) = unwrap::folder() else { return println!("skipped: the corpus is absent") };
+    check_complete(&unwrap::entra_id(&corpus), ENTRA);
+}
+
+#[test]
+fn every_m365_record_has_an_expected_result() {
+    let Some(corpus) = unwrap::folder() else { return println!("skipped: the corpus is absent") };
+    check_complete(&unwrap::m365_audit(&corpus), M365);
 }
 
 #[test]

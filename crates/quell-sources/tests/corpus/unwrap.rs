@@ -125,6 +125,44 @@ pub(crate) fn defender(corpus: &Path) -> Vec<Item> {
     items
 }
 
+/// Every record of Entra ID in the corpus: sign-ins, risks and directory audits.
+pub(crate) fn entra_id(corpus: &Path) -> Vec<Item> {
+    let mut items = Vec::new();
+    let at = |name: &str| corpus.join("identity/microsoft").join(name);
+    for file in files(&at("panther-azure_signin")) {
+        rule_tests(corpus, &file, &mut items);
+    }
+    for name in ["sekoia-azure-ad", "sekoia-microsoft-entraid-graphapi"] {
+        for file in files(&at(name)) {
+            intake_example(corpus, &file, &mut items);
+        }
+    }
+    for name in ["directory-audits.ndjson", "sign-ins.ndjson"] {
+        lines(corpus, &at("tenzir-msgraph-ocsf").join(name), None, &mut items);
+    }
+    items
+}
+
+/// Every record of the unified audit log in the corpus.
+pub(crate) fn m365_audit(corpus: &Path) -> Vec<Item> {
+    let mut items = Vec::new();
+    for name in [
+        "email/microsoft/panther-microsoft/microsoft_exchange_external_forwarding.yml",
+        "identity/microsoft/panther-microsoft/microsoft365_external_sharing.yml",
+    ] {
+        rule_tests(corpus, &corpus.join(name), &mut items);
+    }
+    for name in ["email/microsoft/sekoia-o365", "identity/microsoft/sekoia-o365"] {
+        for file in files(&corpus.join(name)) {
+            intake_example(corpus, &file, &mut items);
+        }
+    }
+    for file in files(&corpus.join("mixed/microsoft-365/invictus-ual")) {
+        lines(corpus, &file, None, &mut items);
+    }
+    items
+}
+
 /// Files below a folder, sorted by path.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
