@@ -89,6 +89,12 @@ fn defender_records_give_what_is_expected() {
 }
 
 #[test]
+fn entra_records_give_what_is_expected() {
+    let Some(corpus) = unwrap::folder() else { return println!("skipped: the corpus is absent") };
+    check::check("entra_id", &unwrap::entra_id(&corpus), ENTRA);
+}
+
+#[test]
 fn okta_records_give_what_is_expected() {
     let Some(corpus) = unwrap::folder() else { return println!("skipped: the corpus is absent") };
     check::check("okta", &unwrap::okta(&corpus), OKTA);
