@@ -4,6 +4,7 @@
 pub const EMBEDDED: &[(&str, &str)] = &[
     ("microsoft_defender", include_str!("../../../packs/microsoft_defender/pack.yml")),
     ("entra_id", include_str!("../../../packs/entra_id/pack.yml")),
+    ("m365_audit", include_str!("../../../packs/m365_audit/pack.yml")),
     ("okta", include_str!("../../../packs/okta/pack.yml")),
     ("proofpoint_tap", include_str!("../../../packs/proofpoint_tap/pack.yml")),
 ];

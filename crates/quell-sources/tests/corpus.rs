@@ -95,6 +95,12 @@ fn entra_records_give_what_is_expected() {
 }
 
 #[test]
+fn m365_records_give_what_is_expected() {
+    let Some(corpus) = unwrap::folder() else { return println!("skipped: the corpus is absent") };
+    check::check("m365_audit", &unwrap::m365_audit(&corpus), M365);
+}
+
+#[test]
 fn okta_records_give_what_is_expected() {
     let Some(corpus) = unwrap::folder() else { return println!("skipped: the corpus is absent") };
     check::check("okta", &unwrap::okta(&corpus), OKTA);
