@@ -12,6 +12,7 @@ use crate::id::OrderId;
 use crate::identity::{Class, Identity};
 use crate::order::{Answer, CLAIMS_MAX, Capability, Event, Fault, On, Order, Outcome, State, Verb};
 use crate::progress;
+use crate::resolve::Subject;
 use crate::time::Time;
 
 /// Characters of a request as an outcome tells it.
@@ -161,6 +162,17 @@ impl Engine {
         }
         let several = owners.len() > 1;
         several.then(|| format!("`{account}` stands at several identities by now"))
+    }
+
+    /// True when the account of an order belongs to a break-glass identity that the case is not
+    /// about: the finding itself says nothing of it.
+    pub(super) fn is_anothers_last_resort(&self, id: OrderId) -> bool {
+        let Some(order) = self.orders.get(&id) else { return false };
+        let On::Account(account) = &order.on else { return false };
+        let subject = self.cases.get(&order.case).map(|case| &case.subject);
+        let other = |owner: &&Identity| subject != Some(&Subject::Identity(owner.id));
+        let mut others = self.directory.owners(account).filter(other);
+        others.any(|owner| owner.classes.contains(&Class::BreakGlass))
     }
 
     /// A freeze stops a call: an order that never left is held, one that may have left keeps its

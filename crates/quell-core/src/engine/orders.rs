@@ -358,17 +358,6 @@ impl Engine {
         }
     }
 
-    /// True when the account of an order belongs to a break-glass identity that the case is not
-    /// about: the finding itself says nothing of it.
-    fn is_anothers_last_resort(&self, id: OrderId) -> bool {
-        let Some(order) = self.orders.get(&id) else { return false };
-        let On::Account(account) = &order.on else { return false };
-        let subject = self.cases.get(&order.case).map(|case| &case.subject);
-        let other = |owner: &&Identity| subject != Some(&Subject::Identity(owner.id));
-        let mut others = self.directory.owners(account).filter(other);
-        others.any(|owner| owner.classes.contains(&Class::BreakGlass))
-    }
-
     /// The only way into the outbox: takes the permit by value.
     pub(super) fn permit(&mut self, id: OrderId, permit: Permit, why: &str, ground: &Value) {
         let Some(order) = self.orders.get(&id) else { return };

@@ -40,7 +40,7 @@ async fn init_writes_a_folder_in_shadow_mode_that_checks() {
     assert!(folder.read("policy/armed.toml").contains("mode = \"shadow\""));
     let told = folder.quell(&["check"]).await.good();
     expect![[r#"
-        ok: 6 rules, 2 packs, 0 sources, 0 targets, 6 identities, mode shadow
+        ok: 6 rules, 5 packs, 0 sources, 0 targets, 6 identities, mode shadow
     "#]]
     .assert_eq(&told);
     let checked = folder.quell(&["check", "--json"]).await.json();
@@ -263,7 +263,7 @@ async fn arm_edits_one_pair_at_a_time() {
     expect![[r#"
         warning: policy/armed.toml:8: `otka` is armed for `suspend`, but is no configured source
             remedy: did you mean `okta`?
-        ok: 6 rules, 2 packs, 1 sources, 0 targets, 6 identities, mode armed
+        ok: 6 rules, 5 packs, 1 sources, 0 targets, 6 identities, mode armed
     "#]]
     .assert_eq(&told);
     let json = folder.quell(&["check", "--json"]).await.json();
