@@ -176,7 +176,7 @@ impl Timeline {
             let past = self.past(&kept);
             if self.remember(key, past, bounds) {
                 inserted.changed = true;
-                inserted.rewrites = self.has_after(key.0, bounds);
+                inserted.rewrites = self.has_after(key.0);
             }
         }
         if key.0 < floor || self.entries.contains_key(&key) {
@@ -288,15 +288,16 @@ impl Timeline {
         Past { source, about, traits: kept.traits }
     }
 
-    /// True when an entry happened after `t` that can look back to it.
-    fn has_after(&self, t: Time, bounds: Bounds) -> bool {
+    /// True when an entry happened after `t`: it may look back to it, by as much as `seen` and the
+    /// span of a window together.
+    fn has_after(&self, t: Time) -> bool {
         let after = (t.plus(1), SignalId([0; 16]));
-        self.entries.range(after..).next().is_some_and(|(key, _)| key.0.since(t) <= bounds.seen)
+        self.entries.range(after..).next().is_some()
     }
 
     /// True when removing a sign-in at `t` can change how later entries are seen.
-    pub fn rewrites(&self, kept: &Kept, bounds: Bounds) -> bool {
-        kept.signal().kind == Kind::SignIn && self.has_after(kept.key().0, bounds)
+    pub fn rewrites(&self, kept: &Kept) -> bool {
+        kept.signal().kind == Kind::SignIn && self.has_after(kept.key().0)
     }
 
     /// True when nothing is left, not even history.

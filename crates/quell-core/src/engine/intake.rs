@@ -191,10 +191,9 @@ impl Engine {
     fn displace(&mut self, placed: Placed) {
         match placed {
             Placed::Timeline(subject, key) => {
-                let bounds = self.config.bounds();
                 let Some(timeline) = self.timelines.get_mut(&subject) else { return };
                 let Some(kept) = timeline.remove(key) else { return };
-                let rewrites = timeline.rewrites(&kept, bounds);
+                let rewrites = timeline.rewrites(&kept);
                 if timeline.is_empty() {
                     self.timelines.remove(&subject);
                 }
