@@ -232,6 +232,11 @@ impl Timeline {
         }
     }
 
+    /// True when the history has a sign-in at this place.
+    pub fn is_past(&self, key: Key) -> bool {
+        self.sign_ins.contains_key(&key)
+    }
+
     /// Removes a signal, from the history too.
     pub fn remove(&mut self, key: Key) -> Option<Kept> {
         self.sign_ins.remove(&key);

@@ -192,7 +192,13 @@ impl Engine {
         match placed {
             Placed::Timeline(subject, key) => {
                 let Some(timeline) = self.timelines.get_mut(&subject) else { return };
-                let Some(kept) = timeline.remove(key) else { return };
+                let past = timeline.is_past(key);
+                let Some(kept) = timeline.remove(key) else {
+                    if past {
+                        self.touch(&subject, &[], true);
+                    }
+                    return;
+                };
                 let rewrites = timeline.rewrites(&kept);
                 if timeline.is_empty() {
                     self.timelines.remove(&subject);
