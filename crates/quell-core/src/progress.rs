@@ -224,9 +224,7 @@ impl Step<'_> {
         // Where sight was lost, the delays run from then: nobody knows when it left.
         let lost = self.order.state == State::Unknown;
         let sent = if lost { sent.max(self.order.changed_at) } else { sent };
-        let patience =
-            self.capability.effective_after + self.capability.read_back_lag + self.capability.quiet;
-        let in_time = self.asked.since(sent) < patience && looks < most;
+        let in_time = self.asked.since(sent) < self.patience() && looks < most;
         match answer {
             Answer::Seen { done: true, conclusive: true } if self.order.control == Some(true) => {
                 done(Event::Verify, "the read-back agrees, and it saw the state before")
@@ -235,12 +233,7 @@ impl Step<'_> {
                 Event::CannotProve,
                 "the read-back agrees, but the same probe did not see it alive before",
             ),
-            Answer::Seen { .. } if in_time => {
-                // the looks must outlast lag and quiet together
-                let pause = (patience / 16).clamp(SECOND / 20, 5 * MINUTE);
-                let due = self.at.plus(pause);
-                self.go(None, Verb::ReadBack, due, "not seen yet; within the stated lag")
-            }
+            Answer::Seen { .. } if in_time => self.look_again(Verb::ReadBack),
             Answer::Seen { done: false, conclusive: true } => self.repeat_or_give_up(),
             Answer::Seen { .. } => self.cannot_tell(),
             Answer::Fault { fault: Fault::Throttled | Fault::Transient, retry_at }
@@ -255,6 +248,18 @@ impl Step<'_> {
             }
             _ => self.cannot_tell(),
         }
+    }
+
+    /// How long after the newest effecting call a read-back may rightly see nothing of it.
+    fn patience(&self) -> i64 {
+        let Capability { effective_after, read_back_lag, quiet, .. } = self.capability;
+        effective_after.saturating_add(read_back_lag).saturating_add(quiet)
+    }
+
+    /// One more look within the patience: the looks must outlast lag and quiet together.
+    fn look_again(&self, verb: Verb) -> Next {
+        let due = self.at.plus((self.patience() / 16).clamp(SECOND / 20, 5 * MINUTE));
+        self.go(None, verb, due, "not seen yet; within the stated lag")
     }
 
     fn may_be_lost_again(&self, verb: Verb) -> bool {
@@ -330,16 +335,13 @@ impl Step<'_> {
         // The newest effecting call was the undo: the delays that the vendor states begin anew with
         // each, and where its answer was lost nobody knows when it left.
         let last = self.order.sighted_at.unwrap_or(self.order.changed_at);
-        let Capability { effective_after, read_back_lag, quiet, .. } = self.capability;
-        let patience = effective_after.saturating_add(read_back_lag).saturating_add(quiet);
-        let in_time = self.asked.since(last) < patience && looks < most;
+        let in_time = self.asked.since(last) < self.patience() && looks < most;
         match answer {
             Answer::Seen { done: true, .. } => {
                 done(Event::UndoVerify, "the read-back finds access restored")
             }
             Answer::Seen { done: false, conclusive: true } if in_time => {
-                let due = self.at.plus((patience / 16).clamp(SECOND / 20, 5 * MINUTE));
-                self.go(None, Verb::ReadBackUndo, due, "not seen yet; within the stated lag")
+                self.look_again(Verb::ReadBackUndo)
             }
             Answer::Seen { done: false, conclusive: true } => {
                 if let Some(due) = self.once_more(Verb::Undo) {

@@ -22,11 +22,7 @@ impl Engine {
     /// Puts the next call of an order into the outbox. An attempt is counted when it is made, so
     /// that no attempt stands in the outbox twice.
     pub(super) fn call(&mut self, id: OrderId, verb: Verb, due: Time) {
-        let lost = |order: &Order| {
-            let on_account = matches!(order.on, On::Account(_));
-            on_account && self.capability(order.action, &order.on).is_none()
-        };
-        if self.orders.get(&id).is_some_and(lost) {
+        if self.orders.get(&id).is_some_and(|order| self.has_no_target(order)) {
             // Nobody would take it out of the outbox again.
             self.give_up_target(id, &Value::Null);
             return;
@@ -134,13 +130,17 @@ impl Engine {
         }
     }
 
+    /// True when no target does the step, which is one on an account and no watch entry.
+    fn has_no_target(&self, order: &Order) -> bool {
+        let on_account = matches!(order.on, On::Account(_)) && order.action != Action::Watch;
+        on_account && self.capability(order.action, &order.on).is_none()
+    }
+
     /// Orders under way whose target is not configured any more go to people: no call of theirs
     /// would ever leave.
     pub(super) fn hand_over_orphans(&mut self) {
         let orphan = |order: &&Order| {
-            let lost = self.capability(order.action, &order.on).is_none();
-            let on_account = matches!(order.on, On::Account(_)) && order.action != Action::Watch;
-            order.awaits.is_some() && order.claimed.is_none() && on_account && lost
+            order.awaits.is_some() && order.claimed.is_none() && self.has_no_target(order)
         };
         let orphans: Vec<OrderId> = self.orders.values().filter(orphan).map(|o| o.id).collect();
         for id in orphans {

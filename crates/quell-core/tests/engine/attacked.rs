@@ -22,6 +22,16 @@ fn listed_twice(at: &str, account: &str) -> Vec<Identity> {
     people
 }
 
+/// An administrator whose suspension was approved and is verified.
+fn suspended() -> Scene {
+    let config = shipped();
+    let mut scene = Scene::new(config);
+    scene.at(6 * MINUTE).story(config, "bob").work();
+    scene.reply(Action::Suspend, "officer", true);
+    scene.work();
+    scene
+}
+
 fn shadow() -> Config {
     with(&edited(armed_files(), "armed.toml", "mode = \"armed\"", "mode = \"shadow\""))
 }
@@ -108,11 +118,7 @@ fn our_own_audit_event_is_no_positive_control() {
 
 #[test]
 fn a_block_that_somebody_lifts_with_our_credential() {
-    let config = shipped();
-    let mut scene = Scene::new(config);
-    scene.at(6 * MINUTE).story(config, "bob").work();
-    scene.reply(Action::Suspend, "officer", true);
-    scene.work();
+    let mut scene = suspended();
     scene.tell(own(Kind::AccountEnabled, "okta:00u2", 7 * MINUTE));
     assert!(scene.engine.freeze().is_some());
     scene.is(expect![[r#"
@@ -123,11 +129,7 @@ fn a_block_that_somebody_lifts_with_our_credential() {
 
 #[test]
 fn the_suspended_lifts_his_own_suspension() {
-    let config = shipped();
-    let mut scene = Scene::new(config);
-    scene.at(6 * MINUTE).story(config, "bob").work();
-    scene.reply(Action::Suspend, "officer", true);
-    scene.work();
+    let mut scene = suspended();
     let order = scene.order(Action::Suspend);
     let mut said = String::new();
     for by in ["bob@example.com", "okta:00u2", "00u2", "bob"] {
@@ -173,10 +175,7 @@ fn a_provider_that_throttles_the_look_before_the_act() {
 #[test]
 fn a_finding_joins_the_end_before_an_undo() {
     let config = shipped();
-    let mut scene = Scene::new(config);
-    scene.at(6 * MINUTE).story(config, "bob").work();
-    scene.reply(Action::Suspend, "officer", true);
-    scene.work();
+    let mut scene = suspended();
     let order = scene.order(Action::Suspend);
     let (by, why) = ("officer".to_owned(), "cleared".to_owned());
     scene.at(30 * HOUR).tell(Input::TakeBack(TakeBack { order, by, why }));
