@@ -24,4 +24,5 @@ pub mod effect;
 pub mod engine;
 pub mod replay;
 
-pub use name::{UnknownName, nearest};
+pub use name::UnknownName;
+pub use quell_rules::nearest;

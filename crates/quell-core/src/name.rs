@@ -1,5 +1,7 @@
 //! Closed lists that are stored by name: one macro gives the name, its parse, JSON and CBOR.
 
+use quell_rules::nearest;
+
 /// Declares an enum whose variants are stored and shown by a fixed name.
 macro_rules! names {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal,)* }) => {
@@ -83,7 +85,7 @@ pub struct UnknownName {
 impl UnknownName {
     pub(crate) fn new(list: &'static str, text: &str, known: &[&'static str]) -> Self {
         let text: String = text.chars().take(80).collect();
-        Self { list, nearest: nearest(&text, known), text }
+        Self { list, nearest: nearest(&text, known.iter().copied()), text }
     }
 }
 
@@ -97,30 +99,4 @@ impl std::fmt::Display for UnknownName {
             None => Ok(()),
         }
     }
-}
-
-/// The known name with the smallest edit distance, if it is near enough to be a slip.
-pub fn nearest<'a>(text: &str, known: &[&'a str]) -> Option<&'a str> {
-    let scored = known.iter().map(|name| (distance(text, name), *name)).min();
-    scored.filter(|(d, name)| *d * 3 <= name.len().max(3)).map(|(_, name)| name)
-}
-
-/// Levenshtein distance over characters.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, ca) in a.chars().enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        for (cell, cb) in row.iter_mut().skip(1).zip(&b) {
-            let here = (diagonal + usize::from(ca != *cb)).min(left + 1).min(*cell + 1);
-            diagonal = *cell;
-            *cell = here;
-            left = here;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
-    }
-    row.last().copied().unwrap_or(usize::MAX)
 }

@@ -197,7 +197,7 @@ fn unexpected(files: &PolicyFiles) -> Vec<PolicyError> {
             continue;
         };
         if !known.contains(&name.as_str()) {
-            let remedy = match crate::nearest(name, known) {
+            let remedy = match crate::nearest(name, known.iter().copied()) {
                 Some(near) => format!("rename it to `{near}`"),
                 None => format!("move it away; known here: `{}`", known.join("`, `")),
             };

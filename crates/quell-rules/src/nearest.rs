@@ -3,15 +3,14 @@
 /// The word of `known` nearest to `word`, when it is near enough to be what was meant.
 ///
 /// Near enough is an edit distance (insert, delete, replace, swap of neighbours) of at most one
-/// third of the word, and at least 1. The first of equally near words in `known` wins.
+/// third of the known word, and at least 1. The first of equally near words in `known` wins.
 pub fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let word: Vec<char> = word.chars().take(WORD_CHARS_MAX).flat_map(char::to_lowercase).collect();
-    let allowed = (word.len() / 3).clamp(1, 4);
     let mut best: Option<(usize, &str)> = None;
     for candidate in known {
         let chars: Vec<char> = candidate.chars().take(WORD_CHARS_MAX).collect();
         let distance = distance(&word, &chars);
-        if distance <= allowed && best.is_none_or(|(least, _)| distance < least) {
+        if distance <= (chars.len() / 3).max(1) && best.is_none_or(|(least, _)| distance < least) {
             best = Some((distance, candidate));
         }
     }
@@ -59,5 +58,14 @@ mod tests {
         assert_eq!(check("confidence"), None);
         assert_eq!(check(""), None);
         assert_eq!(check("x"), None);
+        let check = |word: &str| nearest(word, ["okta", "proofpoint_tap"]);
+        assert_eq!(check("otka"), Some("okta"));
+        assert_eq!(check("okat"), Some("okta"));
+        assert_eq!(check("octa"), Some("okta"));
+        assert_eq!(check("proofpoint-tap"), Some("proofpoint_tap"));
+        assert_eq!(check("tako"), None);
+        assert_eq!(check("oktat2"), None);
+        assert_eq!(check("entra_id"), None);
+        assert_eq!(check(""), None);
     }
 }

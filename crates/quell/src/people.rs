@@ -10,7 +10,7 @@ use quell_core::identity::{Account, Class, Held, Identifier, Identity, Scheme};
 use quell_core::time::Time;
 use serde::Deserialize;
 
-use crate::fault::{Fault, meant};
+use crate::fault::Fault;
 
 /// Bytes that a directory file may have.
 const FILE_MAX: u64 = 256 << 20;
@@ -129,7 +129,7 @@ fn csv(tenant: &str, name: &str, text: &str) -> Result<Import, Fault> {
     let headers = reader.headers().map_err(|e| bad(&e))?.clone();
     let known = ["key", "name", "classes", "groups", "accounts", "addresses"];
     if let Some(other) = headers.iter().find(|h| !known.contains(h)) {
-        let near = meant(other, &known);
+        let near = quell_core::nearest(other, known);
         let help = near.map_or("see `quell init`".to_owned(), |n| format!("did you mean `{n}`?"));
         return Err(Fault::input(format!("{name}:1: unknown column `{other}`"), help));
     }

@@ -9,7 +9,6 @@ use quell_core::policy::{Policy, PolicyFiles, ProtectedAccount};
 
 use crate::assemble::Problem;
 use crate::config::line_with;
-use crate::fault::meant;
 
 /// Accounts that are named one by one; the rest is counted.
 const NAMED_MAX: usize = 20;
@@ -93,7 +92,7 @@ fn armed(facts: &Facts<'_>, all: &mut Vec<Problem>) {
         let line = line(facts, "armed.toml", source);
         let actions = list(actions);
         let message = format!("`{source}` is armed for {actions}, but is no configured source");
-        let remedy = match meant(source, &facts.sources) {
+        let remedy = match quell_core::nearest(source, facts.sources.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),
             None => "add the source to quell.toml, or take the pair out".to_owned(),
         };
@@ -135,7 +134,7 @@ fn protected(facts: &Facts<'_>, all: &mut Vec<Problem>) {
             if told.insert(provider) {
                 let message =
                     format!("`{provider}` is the provider of no target and of no account known");
-                let remedy = match meant(provider, &known) {
+                let remedy = match quell_core::nearest(provider, known.iter().copied()) {
                     Some(near) => format!("did you mean `{near}`?"),
                     None => format!("known are {}", list(known.iter().copied())),
                 };

@@ -246,7 +246,7 @@ fn collect(
 fn annotations(policy: &Policy, wrong: &mut impl FnMut(String, &str)) -> Option<(String, Note)> {
     for (name, _) in policy.annotations() {
         if !ANNOTATIONS.contains(&name) {
-            let remedy = match crate::nearest(name, &ANNOTATIONS) {
+            let remedy = match crate::nearest(name, ANNOTATIONS) {
                 Some(near) => format!("did you mean `@{near}`?"),
                 None => "known here: `@id`, `@reason`, `@ttl`, `@note`".to_owned(),
             };
@@ -305,7 +305,7 @@ fn body(policy: &Policy, note: Note, wrong: &mut impl FnMut(String, &str)) -> No
     let found = literals(template);
     for (attribute, word) in &found.unknown {
         let known = words::known(attribute).unwrap_or_default();
-        let remedy = match crate::nearest(word, &known) {
+        let remedy = match crate::nearest(word, known.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("see docs/authority.md for the words of `{attribute}`"),
         };
@@ -386,14 +386,15 @@ fn remedy(message: &str, help: Option<String>) -> String {
     let quoted = || message.split(['`', '"']);
     if message.starts_with("unrecognized entity type") {
         // Cedar offers any type, however far, and not always the same.
-        let near = quoted().find_map(|part| crate::nearest(part, &TYPES));
+        let near = quoted().find_map(|part| crate::nearest(part, TYPES));
         return match near {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("known here: `{}`", TYPES.join("`, `")),
         };
     }
     let known = words::classes();
-    let near = quoted().find_map(|part| crate::nearest(part, &known).filter(|n| *n != part));
+    let near = quoted()
+        .find_map(|part| crate::nearest(part, known.iter().copied()).filter(|n| *n != part));
     match (near, help) {
         (Some(near), _) => format!("did you mean `{near}`?"),
         (None, Some(help)) => help,

@@ -96,7 +96,7 @@ fn words(message: &str) -> (String, String) {
     let known: Vec<&str> = quoted.collect();
     if message.starts_with("unknown field") || message.starts_with("unknown variant") {
         let kind = if message.starts_with("unknown field") { "field" } else { "value" };
-        let remedy = match crate::nearest(subject, &known) {
+        let remedy = match crate::nearest(subject, known.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("known here: {}", list(&known)),
         };

@@ -8,7 +8,7 @@ use quell_core::policy::Armed;
 
 use super::say;
 use crate::config::Place;
-use crate::fault::{Fault, meant};
+use crate::fault::Fault;
 
 /// Let signals of a source trigger an action for real, where policy permits it.
 #[derive(Debug, Args)]
@@ -30,7 +30,7 @@ impl Arm {
         if !place.settings.source.iter().any(|source| source.name == self.source) {
             let known: Vec<&str> =
                 place.settings.source.iter().map(|source| source.name.as_str()).collect();
-            let near = meant(&self.source, &known);
+            let near = quell_core::nearest(&self.source, known.iter().copied());
             let help =
                 near.map_or("add it to quell.toml".to_owned(), |n| format!("did you mean `{n}`?"));
             return Err(Fault::input(format!("there is no source `{}`", self.source), help));

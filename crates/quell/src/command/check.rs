@@ -10,7 +10,7 @@ use serde_json::json;
 use super::{say, say_json};
 use crate::assemble::{self, Brain, Problem};
 use crate::config::Place;
-use crate::fault::{Fault, meant};
+use crate::fault::Fault;
 use crate::warn::{self, Facts};
 use crate::{people, secret};
 
@@ -91,7 +91,7 @@ fn packs(place: &Place, brain: &Brain, problems: &mut Vec<Problem>) {
         let pack = source.pack.as_ref().unwrap_or(&source.name);
         if !brain.packs.contains_key(pack) {
             let known: Vec<&str> = brain.packs.keys().map(String::as_str).collect();
-            let near = meant(pack, &known);
+            let near = quell_core::nearest(pack, known.iter().copied());
             let help = near.map_or(known.join(", "), |n| format!("did you mean `{n}`?"));
             let fault = Fault::config(format!("there is no pack `{pack}`"), help);
             problems.push(problem(place.line_with(pack), fault));

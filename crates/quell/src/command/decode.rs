@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use super::say_json;
 use crate::assemble::{self, Brain};
 use crate::config::Place;
-use crate::fault::{Fault, meant};
+use crate::fault::Fault;
 
 /// Print signals and rejects of files with a vendor's records.
 #[derive(Debug, Args)]
@@ -93,7 +93,7 @@ pub(crate) fn find_pack(brain: &Brain, name: &str) -> Result<std::sync::Arc<Pack
         });
     }
     let known: Vec<&str> = brain.packs.keys().map(String::as_str).collect();
-    let near = meant(name, &known);
+    let near = quell_core::nearest(name, known.iter().copied());
     let help =
         near.map_or(format!("one of {}", known.join(", ")), |n| format!("did you mean `{n}`?"));
     Err(Fault::input(format!("there is no pack `{name}`"), help))
