@@ -1,7 +1,7 @@
 //! Helpers of the engine's tests: an invented company, rules, policies and signals.
 
 use std::collections::BTreeSet;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::OnceLock;
 
 use proptest::test_runner::{Config as Cases, RngSeed, TestRunner};
@@ -66,10 +66,7 @@ pub(crate) fn runner(cases: u32) -> TestRunner {
         config.cases = cases;
     }
     if !matches!(config.rng_seed, RngSeed::Fixed(_)) {
-        // Each test has cases of its own, the same in every run; PROPTEST_RNG_SEED sets others.
-        let mut hasher = DefaultHasher::new();
-        std::thread::current().name().hash(&mut hasher);
-        config.rng_seed = RngSeed::Fixed(hasher.finish());
+        config.rng_seed = RngSeed::Fixed(RandomState::new().hash_one(cases));
     }
     eprintln!("{} cases from {:?}", config.cases, config.rng_seed);
     TestRunner::new(config)
