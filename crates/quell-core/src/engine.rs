@@ -96,6 +96,8 @@ pub struct Engine {
 #[derive(Debug, Default)]
 struct Touched {
     rules: BTreeSet<RuleIdx>,
+    /// When what came or went happened.
+    times: BTreeSet<Time>,
     all: bool,
 }
 
@@ -296,17 +298,26 @@ impl Engine {
         self.scratch.effects = effects;
     }
 
-    /// Marks rules of a subject to be computed again.
-    fn touch(&mut self, subject: &Subject, rules: &[RuleIdx], all: bool) {
-        if rules.is_empty() && !all {
-            return;
+    /// Marks rules of a subject to be computed again, around the time at which a signal that
+    /// matches them happened.
+    fn touch(&mut self, subject: &Subject, rules: &[RuleIdx], t: Time) {
+        if !rules.is_empty() {
+            let touched = self.touched(subject);
+            touched.rules.extend(rules);
+            touched.times.insert(t);
         }
-        let touched = match self.scratch.subjects.get_mut(subject) {
-            Some(touched) => touched,
-            None => self.scratch.subjects.entry(subject.clone()).or_default(),
-        };
-        touched.all |= all;
-        touched.rules.extend(rules);
+    }
+
+    /// Marks all of a subject to be computed again.
+    fn touch_all(&mut self, subject: &Subject) {
+        self.touched(subject).all = true;
+    }
+
+    fn touched(&mut self, subject: &Subject) -> &mut Touched {
+        if !self.scratch.subjects.contains_key(subject) {
+            self.scratch.subjects.insert(subject.clone(), Touched::default());
+        }
+        self.scratch.subjects.entry(subject.clone()).or_default()
     }
 
     /// Changes an order; its row and all that is looked up by it follow.
@@ -352,7 +363,7 @@ impl Engine {
         self.put_identities(changed);
         let known = self.timelines.keys().chain(self.by_subject.keys());
         let known: Vec<Subject> = known.cloned().collect();
-        known.iter().for_each(|subject| self.touch(subject, &[], true));
+        known.iter().for_each(|subject| self.touch_all(subject));
         self.hand_over_orphans();
         let live = self.cases.values().filter(|case| case.is_live()).map(|case| case.id);
         self.scratch.replan.extend(live);

@@ -38,6 +38,11 @@ impl Kept {
         &self.signal
     }
 
+    /// The network of its address, if it has one that can be read.
+    pub fn network(&self) -> Option<u64> {
+        Some(self.traits.network).filter(|network| *network != 0)
+    }
+
     /// Its place.
     pub fn key(&self) -> Key {
         (self.signal.times.happened.t, self.signal.id)
@@ -345,7 +350,7 @@ impl Timeline {
         rule: RuleIdx,
         from: Time,
         to: Time,
-    ) -> impl Iterator<Item = Key> + '_ {
+    ) -> impl DoubleEndedIterator<Item = Key> + '_ {
         let range = (from, SignalId([0; 16]))..=(to.max(from), SignalId([255; 16]));
         self.by_rule.get(&rule).into_iter().flat_map(move |keys| keys.range(range.clone())).copied()
     }

@@ -1,16 +1,20 @@
 //! Rules as the engine uses them: a view over `quell-rules`, and the one place where a signal
 //! becomes the event that rules match.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use quell_rules::{Category, Event, Field, Matcher, Need, Rule as Parsed, RuleSet};
+use quell_rules::{
+    Category, CorrelationKind, Event, Field, Matcher, Need, Rule as Parsed, RuleSet,
+};
 
 use crate::action::Tier;
-use crate::correlate::Shape;
+use crate::correlate::{Form, Shape};
+use crate::finding::CITED_MAX;
 use crate::id::Digest;
 use crate::signal::{EntityKind, Family, Signal, Use};
 
+pub use quell_rules::Measure;
 pub use quell_rules::NovelTrait as Novel;
 pub use quell_rules::RuleIdx;
 
@@ -29,8 +33,32 @@ pub struct Rule {
     pub frameworks: BTreeMap<String, Vec<String>>,
     /// Traits that must all be unseen for the identity before the event.
     pub novel: Vec<Novel>,
-    /// For a correlation: its shape and members in the order listed.
-    pub correlation: Option<(Shape, Vec<RuleIdx>)>,
+    /// What a correlation looks for; none for a detection.
+    pub correlation: Option<Arc<Correlation>>,
+}
+
+/// What a correlation looks for among the signals of one identity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Correlation {
+    /// What must be in a window.
+    pub shape: Shape,
+    /// The referenced rules in the order listed, 1 to 64.
+    pub members: Vec<Member>,
+    /// What signals must agree in beside the identity, as `group-by` names it.
+    pub keys: Vec<String>,
+    /// For a `value_count`, what it counts the different values of.
+    pub measure: Option<Measure>,
+    /// The detections that it rests on, through other correlations too; each once, 1 to 64.
+    pub leaves: Vec<RuleIdx>,
+}
+
+/// One rule that a correlation references.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// The rule.
+    pub rule: RuleIdx,
+    /// What holds the key in its signals: one for each of the correlation's keys.
+    pub keys: Vec<EntityKind>,
 }
 
 /// A rule set in force.
@@ -75,7 +103,7 @@ impl Rules {
         let mut rules = Vec::new();
         let mut referencing = Vec::new();
         for (idx, parsed) in set.iter() {
-            referencing.push(set.referencing(idx).to_vec());
+            referencing.push(resting(&set, idx));
             match view(&set, parsed) {
                 Ok(rule) => rules.push(rule),
                 Err(what) => {
@@ -102,7 +130,7 @@ impl Rules {
         self.set.idx_of_id(id)
     }
 
-    /// The correlations that reference a rule.
+    /// The correlations that rest on a rule, directly or through others, sorted.
     pub fn referencing(&self, idx: RuleIdx) -> &[RuleIdx] {
         self.referencing.get(idx.index()).map(Vec::as_slice).unwrap_or_default()
     }
@@ -129,39 +157,7 @@ fn view(set: &RuleSet, parsed: &Parsed) -> Result<Rule, String> {
     let ask = quell.ask.as_ref().map(|ask| (tier(ask.tier), ask.confidence));
     let correlation = match parsed {
         Parsed::Detection(_) => None,
-        Parsed::Correlation(c) => {
-            if c.group_by != ["identity"] {
-                return Err("this version groups by `identity` alone: write `group-by: \
-                            [identity]`"
-                    .to_owned());
-            }
-            let chained = c
-                .members
-                .iter()
-                .find(|member| matches!(set.get(member.idx), Some(Parsed::Correlation(_))));
-            if let Some(member) = chained {
-                return Err(format!(
-                    "this version does not chain correlations: `{}` is one itself",
-                    member.id
-                ));
-            }
-            let ordered = c.kind == quell_rules::CorrelationKind::TemporalOrdered;
-            let rules = c.members.len();
-            let need = match c.need {
-                Need::All => rules,
-                Need::AtLeast(n) if !ordered => n,
-                Need::AtLeast(_) => {
-                    return Err(
-                        "`temporal_ordered` needs all its rules: remove `condition`".to_owned()
-                    );
-                }
-            };
-            if rules > 64 {
-                return Err(format!("a correlation references at most 64 rules, not {rules}"));
-            }
-            let shape = Shape { ordered, rules, need, span: c.timespan_us };
-            Some((shape, c.members.iter().map(|m| m.idx).collect()))
-        }
+        Parsed::Correlation(parsed) => Some(Arc::new(correlation(set, parsed)?)),
     };
     let items = [
         ("attack", &quell.frameworks.attack),
@@ -188,6 +184,101 @@ fn view(set: &RuleSet, parsed: &Parsed) -> Result<Rule, String> {
         novel: quell.novel.clone(),
         correlation,
     })
+}
+
+/// The correlations that rest on a rule, directly or through others, sorted.
+fn resting(set: &RuleSet, idx: RuleIdx) -> Vec<RuleIdx> {
+    let mut found: BTreeSet<RuleIdx> = BTreeSet::new();
+    let mut open = vec![idx];
+    while let Some(next) = open.pop() {
+        open.extend(set.referencing(next).iter().filter(|idx| found.insert(**idx)));
+    }
+    found.into_iter().collect()
+}
+
+/// The detections that a rule rests on, in the order listed, each once; and how many signals are
+/// enough to make it true.
+fn leaves(set: &RuleSet, idx: RuleIdx, found: &mut Vec<RuleIdx>) -> usize {
+    let Some(Parsed::Correlation(parsed)) = set.get(idx) else {
+        if !found.contains(&idx) {
+            found.push(idx);
+        }
+        return 1;
+    };
+    let each: Vec<usize> = parsed.members.iter().map(|m| leaves(set, m.idx, found)).collect();
+    let most = each.iter().copied().max().unwrap_or(1);
+    match parsed.need {
+        Need::All => each.iter().fold(0, |sum, each| each.saturating_add(sum)),
+        Need::AtLeast(n) | Need::Events(n) | Need::Values(_, n) => n.saturating_mul(most),
+    }
+}
+
+fn correlation(set: &RuleSet, parsed: &quell_rules::Correlation) -> Result<Correlation, String> {
+    let identity = parsed.group_by.iter().position(|key| key == "identity");
+    let Some(identity) = identity else {
+        return Err("signals of strangers would join: add `identity` to `group-by`".to_owned());
+    };
+    let others = |n: &usize| *n != identity;
+    let keys = (0..parsed.group_by.len()).filter(others);
+    let keys: Vec<String> = keys.filter_map(|n| parsed.group_by.get(n).cloned()).collect();
+    let mut members = Vec::new();
+    for member in &parsed.members {
+        let mut own = Vec::new();
+        for key in (0..member.keys.len()).filter(others).filter_map(|n| member.keys.get(n)) {
+            match key {
+                quell_rules::Subject::Entity(kind) => own.push(own_kind(*kind)),
+                quell_rules::Subject::Identity => {
+                    return Err("`identity` stands twice in `group-by`".to_owned());
+                }
+            }
+        }
+        members.push(Member { rule: member.idx, keys: own });
+    }
+    let mut all = Vec::new();
+    let each: Vec<usize> = members.iter().map(|m| leaves(set, m.rule, &mut all)).collect();
+    let most = each.iter().copied().max().unwrap_or(1);
+    let (form, measure) = match &parsed.need {
+        Need::All if parsed.kind == CorrelationKind::TemporalOrdered => (Form::Ordered, None),
+        Need::All => (Form::Any(members.len()), None),
+        Need::AtLeast(n) => (Form::Any(*n), None),
+        Need::Events(n) => (Form::Events(*n), None),
+        Need::Values(measure, n) => (Form::Values(*n), Some(measure.clone())),
+    };
+    let signals = match form {
+        Form::Ordered => each.iter().fold(0, |sum, each| each.saturating_add(sum)),
+        Form::Any(n) | Form::Events(n) | Form::Values(n) => n.saturating_mul(most),
+    };
+    if all.len() > LEAVES_MAX || members.len() > LEAVES_MAX {
+        return Err(format!("it rests on more than {LEAVES_MAX} detections: correlate fewer"));
+    }
+    if signals > CITED_MAX {
+        return Err(format!(
+            "it needs {signals} signals at once, and a finding cites {CITED_MAX}: count fewer"
+        ));
+    }
+    let shape = Shape { form, rules: members.len(), span: parsed.timespan_us };
+    Ok(Correlation { shape, members, keys, measure, leaves: all })
+}
+
+/// How many detections one correlation may rest on.
+const LEAVES_MAX: usize = 64;
+
+/// The kind of entity that rules name so.
+pub(crate) fn own_kind(kind: quell_rules::EntityKind) -> EntityKind {
+    use quell_rules::EntityKind as K;
+    match kind {
+        K::Sender => EntityKind::Sender,
+        K::Domain => EntityKind::Domain,
+        K::Url => EntityKind::Url,
+        K::Ip => EntityKind::Ip,
+        K::Session => EntityKind::Session,
+        K::Device => EntityKind::Device,
+        K::Message => EntityKind::Message,
+        K::OauthApp => EntityKind::OauthApp,
+        K::UserAgent => EntityKind::UserAgent,
+        K::Threat => EntityKind::Threat,
+        K::Campaign => EntityKind::Campaign,
+    }
 }
 
 fn tier(tier: quell_rules::Tier) -> Tier {

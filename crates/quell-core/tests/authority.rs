@@ -96,38 +96,40 @@ fn shipped_policies_say() {
     expect![[r#"
         proofpoint_tap url_click -> end_sessions
           permit after 0, for ever: contain-click
-              human privileged high_value
+              human privileged high_value external_member
           deny: no policy permits it
-              service_account oauth_app ai_agent shared_mailbox external_member
+              service_account oauth_app ai_agent shared_mailbox
           deny: never-break-glass
               break_glass
           deny: never-unknown
               unknown
         proofpoint_tap credential_submitted -> revoke_tokens
           permit after 0, for ever: contain-credential
-              human privileged high_value
+              human privileged high_value external_member
           deny: no policy permits it
-              service_account oauth_app ai_agent shared_mailbox external_member
+              service_account oauth_app ai_agent shared_mailbox
           deny: never-break-glass
               break_glass
           deny: never-unknown
               unknown
         okta sign_in -> end_sessions
           permit after 0, for ever: contain-access
-              human privileged high_value
+              human privileged high_value external_member
           deny: no policy permits it
-              service_account oauth_app ai_agent shared_mailbox external_member
+              service_account oauth_app ai_agent shared_mailbox
           deny: never-break-glass
               break_glass
           deny: never-unknown
               unknown
         okta credential_leaked -> suspend
           permit after 1, 24h: evict-person-access
-              human privileged
+              human privileged external_member
           permit after 2, 24h: evict-high-value-access
               high_value
+          permit after 2, for ever: evict-program
+              service_account oauth_app ai_agent
           deny: no policy permits it
-              service_account oauth_app ai_agent shared_mailbox external_member
+              shared_mailbox
           deny: never-break-glass
               break_glass
           deny: never-unknown
@@ -149,11 +151,11 @@ fn shipped_policies_say() {
           deny: never-unknown
               unknown
         okta sign_in_failed -> force_reauth
-          deny: never-outsider
+          deny: no policy permits it
               human privileged high_value service_account oauth_app ai_agent shared_mailbox external_member
-          deny: never-break-glass never-outsider
+          deny: never-break-glass
               break_glass
-          deny: never-outsider never-unknown
+          deny: never-unknown
               unknown
         okta mfa_fatigue -> watch
           permit after 0, 72h: observe
@@ -161,8 +163,10 @@ fn shipped_policies_say() {
           deny: never-break-glass
               break_glass
         entra_id credential_leaked -> end_sessions
+          permit after 0, for ever: contain-access
+              human privileged high_value external_member
           deny: no policy permits it
-              human privileged high_value service_account oauth_app ai_agent shared_mailbox external_member
+              service_account oauth_app ai_agent shared_mailbox
           deny: never-break-glass
               break_glass
           deny: never-unknown
@@ -238,7 +242,7 @@ fn the_page_is_true() {
     let policy = Policy::load(&files).expect("the example loads");
     let entra = question("entra_id", Kind::TokenAnomaly, Action::EndSessions, Some(Class::Human));
     let verdict = policy.authority.ask(&entra);
-    assert_eq!(say(&verdict), "permit after 0, for ever: contain-entra-token");
+    assert_eq!(say(&verdict), "permit after 0, for ever: contain-access contain-entra-token");
     assert_eq!(
         policy.authority.reason("contain-entra-token"),
         Some("the identity provider saw a stolen token")

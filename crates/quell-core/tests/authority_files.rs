@@ -309,9 +309,9 @@ fn refused_tiers() {
         "[evict]",
         "[evic]",
         expect![[r#"
-        tiers.toml:37: unknown field `evic`
-            help: did you mean `evict`?
-    "#]],
+            tiers.toml:42: unknown field `evic`
+                help: did you mean `evict`?
+        "#]],
     );
     check(
         "unknown = [\"watch\"]",
@@ -333,9 +333,9 @@ fn refused_tiers() {
         "high_value",
         "privileged",
         expect![[r#"
-        tiers.toml:29: duplicate key
-            help: see docs/authority.md for the form of this file
-    "#]],
+            tiers.toml:31: duplicate key
+                help: see docs/authority.md for the form of this file
+        "#]],
     );
 }
 

@@ -10,21 +10,21 @@ use serde_json::{Value, json};
 use crate::block::one_line;
 use crate::canon;
 use crate::error::{Fault, Problem, did_you_mean};
-use crate::limits::{MAX_CORRELATED, MAX_TIMESPAN_US};
+use crate::limits::{MAX_CORRELATED, MAX_COUNT, MAX_TIMESPAN_US};
 use crate::quell::QuellBlock;
 use crate::reader::Reader;
 use crate::rule::Meta;
 use crate::set::RuleIdx;
-use crate::vocab::{CorrelationKind, EntityKind, Subject};
+use crate::vocab::{CorrelationKind, EntityKind, FIELDS, Measure, Subject};
 
 /// A rule about several signals together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Correlation {
     /// What the rule says about itself.
     pub meta: Meta,
-    /// What it asks for; a correlation always asks.
+    /// What it asks for; one that asks for nothing is listed by another.
     pub quell: QuellBlock,
-    /// Only [`CorrelationKind::Temporal`] and [`CorrelationKind::TemporalOrdered`] in this version.
+    /// One that this version evaluates, see [`CorrelationKind::is_supported`].
     pub kind: CorrelationKind,
     /// The correlated rules, in the order of the file; no rule stands twice.
     pub members: Vec<Member>,
@@ -33,7 +33,7 @@ pub struct Correlation {
     /// The longest time between the first and the last signal, both ends included, in microseconds;
     /// above 0, at most [`crate::limits::MAX_TIMESPAN_US`].
     pub timespan_us: i64,
-    /// How many of the members must match. Sigma's rule without a `condition` needs all of them.
+    /// What must be in the window. A temporal rule without a `condition` needs all its members.
     pub need: Need,
 }
 
@@ -48,13 +48,17 @@ pub struct Member {
     pub keys: Vec<Subject>,
 }
 
-/// How many of a correlation's members must match.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What must be in the window of a correlation.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Need {
-    /// All of them.
+    /// A match of each member.
     All,
-    /// At least so many different ones, 1 or more and fewer than all.
+    /// Matches of at least so many different members, 1 or more and fewer than all.
     AtLeast(usize),
+    /// At least so many matches of any member, 1 to [`MAX_COUNT`].
+    Events(usize),
+    /// Matches with at least so many different values, 1 to [`MAX_COUNT`].
+    Values(Measure, usize),
 }
 
 /// The `correlation:` of a document, before its references are resolved.
@@ -75,7 +79,8 @@ pub(crate) fn read(document: &Reader<'_>, problems: &mut Vec<Problem>) -> Option
     let body = document.under("correlation", problems)?;
     body.only(KEYS, problems);
     let kind = kind(&body, problems);
-    let rules = rules(&body, problems);
+    let least = if kind.is_some_and(counts) { 1 } else { 2 };
+    let rules = rules(&body, least, problems);
     let timespan_us = timespan(&body, problems);
     let aliases = aliases(&body, &rules, problems);
     let group_by = group_by(&body, &aliases, problems);
@@ -94,22 +99,29 @@ pub(crate) fn read(document: &Reader<'_>, problems: &mut Vec<Problem>) -> Option
 
 fn kind(body: &Reader<'_>, problems: &mut Vec<Problem>) -> Option<CorrelationKind> {
     if body.get("type").is_none() {
-        problems.push(body.missing("type", "use `temporal` or `temporal_ordered`"));
+        problems.push(body.missing("type", TYPE_HELP));
     }
     let kind = body.name("type", CorrelationKind::NAMES, CorrelationKind::from_name, problems)?;
     if !kind.is_supported() {
         let fault = Fault::UnsupportedCorrelation(kind.as_str().to_owned());
-        problems.push(body.problem("type", fault, "use `temporal` or `temporal_ordered`"));
+        problems.push(body.problem("type", fault, TYPE_HELP));
         return None;
     }
     Some(kind)
 }
 
-fn rules<'v>(body: &Reader<'v>, problems: &mut Vec<Problem>) -> Vec<&'v str> {
+/// True for the types that count, which may do so over one rule alone.
+const fn counts(kind: CorrelationKind) -> bool {
+    matches!(kind, CorrelationKind::EventCount | CorrelationKind::ValueCount)
+}
+
+fn rules<'v>(body: &Reader<'v>, least: usize, problems: &mut Vec<Problem>) -> Vec<&'v str> {
     let before = problems.len();
     let rules = body.texts("rules", problems);
-    if rules.len() < 2 && problems.len() == before {
-        problems.push(body.wrong("rules", "a list of two or more ids or names of rules"));
+    if rules.len() < least && problems.len() == before {
+        let number = if least == 1 { "one" } else { "two" };
+        let expected = format!("a list of {number} or more ids or names of rules");
+        problems.push(body.wrong("rules", &expected));
     }
     if rules.len() > MAX_CORRELATED {
         let fault = Fault::OverLimit { what: "the number of rules", max: MAX_CORRELATED };
@@ -206,9 +218,11 @@ fn need(
     rules: usize,
     problems: &mut Vec<Problem>,
 ) -> Need {
+    if counts(kind) {
+        return counted(body, kind, problems);
+    }
     let Some(value) = body.get("condition") else { return Need::All };
-    let gte = value.as_object().filter(|map| map.len() == 1).and_then(|map| map.get("gte"));
-    let count = gte.and_then(Value::as_u64).and_then(|count| usize::try_from(count).ok());
+    let count = value.as_object().filter(|map| map.len() == 1).and_then(least);
     match count {
         Some(count) if count == rules => Need::All,
         Some(count) if (1..rules).contains(&count) && kind == CorrelationKind::Temporal => {
@@ -224,6 +238,61 @@ fn need(
             Need::All
         }
     }
+}
+
+/// The number in `gte: N` or `gt: N`. What must *not* happen is never known while records may
+/// still arrive, so there is no `lt`, `lte`, `eq` or `neq`.
+fn least(condition: &serde_json::Map<String, Value>) -> Option<usize> {
+    let number = |key: &str| condition.get(key).and_then(Value::as_u64);
+    let count = match (number("gte"), number("gt")) {
+        (Some(count), None) => count,
+        (None, Some(count)) => count.checked_add(1)?,
+        _ => return None,
+    };
+    usize::try_from(count).ok()
+}
+
+/// The condition of `event_count` and `value_count`.
+fn counted(body: &Reader<'_>, kind: CorrelationKind, problems: &mut Vec<Problem>) -> Need {
+    let values = kind == CorrelationKind::ValueCount;
+    let before = problems.len();
+    let Some(condition) = body.under("condition", problems) else {
+        if problems.len() == before {
+            let example = if values { "`field: entity.ip` and `gte: 3`" } else { "`gte: 3`" };
+            problems.push(body.missing("condition", &format!("add for example {example}")));
+        }
+        return Need::All;
+    };
+    for key in ["lt", "lte", "eq", "neq"].into_iter().filter(|key| condition.get(key).is_some()) {
+        let help = "use `gte` or `gt`: that no more came is never known, records may be late";
+        problems.push(condition.problem(key, Fault::UnknownKey(key.to_owned()), help));
+    }
+    let known: &[&str] = if values { &["field", "gte", "gt"] } else { &["gte", "gt"] };
+    if problems.len() == before {
+        condition.only(known, problems);
+    }
+    let count = body.get("condition").and_then(Value::as_object).and_then(least);
+    let count = count.filter(|count| (1..=MAX_COUNT).contains(count));
+    if count.is_none() && problems.len() == before {
+        let expected = format!("`gte:` or `gt:` and a number, counting up to {MAX_COUNT}");
+        problems.push(body.wrong("condition", &expected));
+    }
+    let count = count.unwrap_or(1);
+    if !values {
+        return Need::Events(count);
+    }
+    let field = condition.text("field", problems);
+    if field.is_none() && problems.len() == before {
+        problems.push(condition.missing("field", "add for example `field: entity.ip`"));
+    }
+    let measure = field.map(|field| (field, Measure::from_name(field)));
+    if let Some((field, None)) = measure {
+        let known = FIELDS.iter().copied().chain(["network"]);
+        let known: Vec<&str> = known.filter(|name| Measure::from_name(name).is_some()).collect();
+        let help = did_you_mean(field, known.iter().copied());
+        problems.push(condition.problem("field", Fault::UnknownField(field.to_owned()), help));
+    }
+    Need::Values(measure.and_then(|(_, measure)| measure).unwrap_or(Measure::Network), count)
 }
 
 /// Has rsigma read the same correlation, so that no file is accepted that other tools refuse.
@@ -248,6 +317,8 @@ fn group_help(field: &str) -> String {
         std::iter::once("identity").chain(known.iter().map(String::as_str)).collect();
     did_you_mean(field, known.iter().copied())
 }
+
+const TYPE_HELP: &str = "use `temporal`, `temporal_ordered`, `event_count` or `value_count`";
 
 const KEYS: &[&str] =
     &["type", "rules", "group-by", "timespan", "timeframe", "condition", "aliases"];

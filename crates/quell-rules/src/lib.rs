@@ -39,6 +39,6 @@ pub use rule::{Detection, Meta, Rule};
 pub use selection::{SelectionError, SelectionSet};
 pub use set::{RuleIdx, RuleSet};
 pub use vocab::{
-    ATTR_PREFIX, Category, CorrelationKind, ENTITY_PREFIX, EntityKind, FIELDS, Field, NovelTrait,
-    Subject, Tier, Use,
+    ATTR_PREFIX, Category, CorrelationKind, ENTITY_PREFIX, EntityKind, FIELDS, Field, Measure,
+    NovelTrait, Subject, Tier, Use,
 };

@@ -44,6 +44,8 @@ pub const MAX_NAME_BYTES: usize = 128;
 pub const MAX_TEXT_BYTES: usize = 8 * 1024;
 /// Rules that one correlation may list.
 pub const MAX_CORRELATED: usize = 16;
+/// Events or values that a correlation may count up to: as many as a finding cites.
+pub const MAX_COUNT: usize = 64;
 /// The longest `timespan` of a correlation: 31 days, in microseconds.
 pub const MAX_TIMESPAN_US: i64 = 31 * 86_400 * 1_000_000;
 /// Mappings in one set of selections.

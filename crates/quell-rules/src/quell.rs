@@ -71,11 +71,7 @@ pub(crate) fn read(
     bearer: Bearer,
     problems: &mut Vec<Problem>,
 ) -> QuellBlock {
-    let before = problems.len();
     let Some(block) = document.under("quell", problems) else {
-        if bearer == Bearer::Correlation && problems.len() == before {
-            problems.push(document.missing("quell", ASK_HELP));
-        }
         return QuellBlock::default();
     };
     block.only(QUELL_KEYS, problems);
@@ -85,7 +81,7 @@ pub(crate) fn read(
     let rationale = block.text("rationale", problems).unwrap_or_default().trim().to_owned();
     let novel = novel(&block, bearer, problems);
     let frameworks = frameworks(&block, problems);
-    if block.get("tier").is_some() || bearer == Bearer::Correlation {
+    if block.get("tier").is_some() {
         for key in ["tier", "confidence", "subject", "rationale"] {
             if block.get(key).is_none() {
                 problems.push(block.missing(key, ASK_HELP));
@@ -193,7 +189,7 @@ fn is_digits(text: &str, len: usize) -> bool {
     text.len() == len && text.bytes().all(|b| b.is_ascii_digit())
 }
 
-const ASK_HELP: &str =
+pub(crate) const ASK_HELP: &str =
     "add `quell:` with `tier`, `confidence`, `subject` and `rationale`, as `docs/rules.md` shows";
 
 /// What `quell.subject` may be.

@@ -144,7 +144,7 @@ names! {
 impl CorrelationKind {
     /// Whether this version evaluates the type; a rule of any other type is an error.
     pub const fn is_supported(self) -> bool {
-        matches!(self, Self::Temporal | Self::TemporalOrdered)
+        matches!(self, Self::EventCount | Self::ValueCount | Self::Temporal | Self::TemporalOrdered)
     }
 }
 
@@ -182,6 +182,41 @@ impl Subject {
             "identity" => Some(Self::Identity),
             _ => EntityKind::from_name(name.strip_prefix(ENTITY_PREFIX)?).map(Self::Entity),
         }
+    }
+}
+
+/// What a `value_count` counts the different values of.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Measure {
+    /// The network of the address: IPv4 /24 or IPv6 /48.
+    Network,
+    /// What the signal states.
+    Kind,
+    /// The source that says so.
+    Source,
+    /// The identifier that the signal is about.
+    Subject,
+    /// Entities of one kind.
+    Entity(EntityKind),
+    /// An attribute that the pack extracted.
+    Attr(String),
+}
+
+impl Measure {
+    /// Reads the `field` of a `value_count`: `network`, `kind`, `source`, `subject`,
+    /// `entity.<kind>` or `attr.<name>`; `None` for what has no values to count.
+    pub fn from_name(name: &str) -> Option<Self> {
+        if name == "network" {
+            return Some(Self::Network);
+        }
+        Some(match Field::parse(name)? {
+            Field::Kind => Self::Kind,
+            Field::Source => Self::Source,
+            Field::Subject => Self::Subject,
+            Field::Entity(kind) => Self::Entity(kind),
+            Field::Attr(name) => Self::Attr(name.to_owned()),
+            Field::Use | Field::Confidence | Field::Anomaly => return None,
+        })
     }
 }
 

@@ -159,7 +159,13 @@ proptest! {
         let Some(approvals) = permitted(&verdict) else { return Ok(()) };
         let (group, reach) = (question.action.group(), question.kind.reach());
         if group > Tier::Observe {
-            prop_assert!(reach != Reach::Outsider, "an outsider alone never goes beyond observe");
+            // Beside a sign of access, which alone lifts the finding's tier above observe.
+            let beside = question.tier > Tier::Observe
+                && matches!(
+                    question.kind,
+                    Kind::PhishDelivered | Kind::Impersonation | Kind::MfaDenied | Kind::MfaFatigue
+                );
+            prop_assert!(reach != Reach::Outsider || beside, "an outsider alone");
             prop_assert!(!question.attribution_weak);
             prop_assert!(question.class.is_some(), "unknown is only watched");
             prop_assert!(!question.late || approvals > 0);
@@ -167,13 +173,15 @@ proptest! {
             prop_assert!(resource, "entities are only watched");
         }
         if group > Tier::Challenge {
-            prop_assert!(reach == Reach::Access || question.sources > 1, "a lure alone");
+            prop_assert!(reach != Reach::Lure || question.sources > 1, "a lure alone");
             prop_assert!(question.tier >= Tier::Contain);
             prop_assert!(!question.cold || approvals > 0);
             prop_assert!(question.directory_age_s < 604_800 || approvals > 0);
-            prop_assert!(matches!(
-                question.class, Some(Class::Human | Class::Privileged | Class::HighValue)
-            ));
+            let person = matches!(
+                question.class,
+                Some(Class::Human | Class::Privileged | Class::HighValue | Class::ExternalMember)
+            );
+            prop_assert!(person || approvals > 0, "programs and shared mailboxes wait for people");
         }
         if group > Tier::Contain {
             prop_assert!(approvals > 0, "locking out waits for people");

@@ -149,7 +149,7 @@ impl Engine {
 
     fn record_finding(&mut self, kind: &'static str, finding: &Finding, case: CaseId) {
         let rule = self.config.rules.idx(&finding.rule).and_then(|i| self.config.rules.get(i));
-        let window = rule.and_then(|r| r.correlation.as_ref()).map(|(shape, _)| shape.span);
+        let window = rule.and_then(|r| r.correlation.as_ref()).map(|c| c.shape.span);
         let identity = match &finding.subject {
             Subject::Identity(id) => self.directory.identity(*id),
             Subject::Account { .. } => None,

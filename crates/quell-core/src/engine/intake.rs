@@ -131,19 +131,22 @@ impl Engine {
         }
         if capped {
             // Every finding of the key must say so.
-            self.touch(subject, &[], true);
+            self.touch_all(subject);
         }
         if !inserted.changed {
             return;
         }
         self.records.note(record, Placed::Timeline(subject.clone(), key));
-        self.touch(subject, &rules, inserted.rewrites);
+        self.touch(subject, &rules, key.0);
+        if inserted.rewrites {
+            self.touch_all(subject);
+        }
         if inserted.entered {
             self.link(subject, &signal);
         }
         if let Some(out) = inserted.evicted.filter(|out| out.key() != key) {
             self.unlink(subject, &out);
-            self.touch(subject, &out.rules, false);
+            self.touch(subject, &out.rules, out.key().0);
         }
     }
 
@@ -195,7 +198,7 @@ impl Engine {
                 let past = timeline.is_past(key);
                 let Some(kept) = timeline.remove(key) else {
                     if past {
-                        self.touch(&subject, &[], true);
+                        self.touch_all(&subject);
                     }
                     return;
                 };
@@ -204,7 +207,10 @@ impl Engine {
                     self.timelines.remove(&subject);
                 }
                 self.unlink(&subject, &kept);
-                self.touch(&subject, &kept.rules, rewrites);
+                self.touch(&subject, &kept.rules, key.0);
+                if rewrites {
+                    self.touch_all(&subject);
+                }
             }
             Placed::Undo(key, written, id) => {
                 let Some(threat) = self.threats.get_mut(&key) else { return };
@@ -213,7 +219,7 @@ impl Engine {
                 if subjects.is_empty() && threat.undos.is_empty() {
                     self.threats.remove(&key);
                 }
-                subjects.iter().for_each(|subject| self.touch(subject, &[], true));
+                subjects.iter().for_each(|subject| self.touch_all(subject));
             }
             Placed::Heard(_) => {}
         }
@@ -226,7 +232,7 @@ impl Engine {
             let threat = self.threats.entry(key.clone()).or_default();
             if threat.undos.insert((signal.times.written, signal.id)) {
                 let subjects: Vec<Subject> = threat.subjects.keys().cloned().collect();
-                subjects.iter().for_each(|subject| self.touch(subject, &[], true));
+                subjects.iter().for_each(|subject| self.touch_all(subject));
                 let placed = Placed::Undo(key, signal.times.written, signal.id);
                 self.records.note(record, placed);
             }
@@ -339,10 +345,10 @@ impl Engine {
             if let Some(new) = self.timelines.get_mut(&subject) {
                 new.miss_as(&timeline);
             }
-            self.touch(&subject, &[], true);
+            self.touch_all(&subject);
         }
         let touched: Vec<Subject> = self.scratch.subjects.keys().cloned().collect();
-        touched.iter().for_each(|subject| self.touch(subject, &[], true));
+        touched.iter().for_each(|subject| self.touch_all(subject));
     }
 
     fn record_rejects(&mut self, source: &str, rejects: &[Reject]) {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Engine, Touched, withdrawn};
-use crate::finding::{self, Change, Finding, View};
+use crate::finding::{self, Change, FINDINGS_MAX, Finding, View};
 use crate::history::{Kept, Timeline};
 use crate::id::{FindingId, SignalId};
 use crate::resolve::Subject;
@@ -76,10 +76,22 @@ impl Engine {
                 || f.signals.iter().any(|c| timeline.is_gone((c.at, c.signal), c.kind.reach()))
         };
         for idx in rules {
-            let now = finding::findings(view, idx);
             let id = self.config.rules.get(idx).map(|rule| rule.id.as_str()).unwrap_or_default();
             let old = before.get(id).into_iter().flatten();
-            let old: Vec<&Finding> = old.filter_map(|id| self.findings.get(id)).collect();
+            let mut old: Vec<&Finding> = old.filter_map(|id| self.findings.get(id)).collect();
+            // Only what lies around the change can be another finding now.
+            let around = (!touched.all).then(|| finding::stretch(view, idx, &touched.times));
+            let around = around.flatten().filter(|_| old.len() < FINDINGS_MAX);
+            let mut now = finding::findings(view, idx, around);
+            if let Some(stretch) = around {
+                let all = old.len();
+                old.retain(|f| stretch.holds(f.signals.first().map_or(f.first_at, |c| c.at)));
+                if all - old.len() + now.len() > FINDINGS_MAX {
+                    let every = before.get(id).into_iter().flatten();
+                    old = every.filter_map(|id| self.findings.get(id)).collect();
+                    now = finding::findings(view, idx, None);
+                }
+            }
             if !now.is_empty() || !old.is_empty() {
                 changes.extend(finding::diff(&old, now, frozen, timeline.is_capped()));
             }

@@ -4,7 +4,6 @@
 use super::{Bench, Candidate};
 use crate::action::Tier;
 use crate::authority::reach_cap;
-use crate::correlate::{self, Event};
 use crate::signal::Use;
 
 impl<'a> Bench<'a> {
@@ -55,13 +54,9 @@ impl<'a> Bench<'a> {
         cited: &[Candidate<'a>],
         keep: impl Fn(&Candidate<'a>) -> bool,
     ) -> Option<Tier> {
-        let part: Vec<&Candidate<'a>> = cited.iter().filter(|c| keep(c)).collect();
-        let within: Vec<usize> = if self.alone() {
-            (0..part.len()).collect()
-        } else {
-            let events: Vec<Event> = part.iter().map(|c| c.event()).collect();
-            correlate::episodes(&events, self.shape).concat()
-        };
+        let part: Vec<Candidate<'a>> = cited.iter().filter(|c| keep(c)).copied().collect();
+        let within: Vec<usize> =
+            if self.alone() { (0..part.len()).collect() } else { self.within(&part) };
         let kinds = within.into_iter().filter_map(|index| part.get(index));
         let kinds: Vec<_> = kinds.map(|c| (c.kept.signal().kind, false)).collect();
         (!kinds.is_empty()).then(|| reach_cap(kinds))

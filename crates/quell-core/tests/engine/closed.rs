@@ -252,7 +252,9 @@ fn a_service_account_has_no_sessions_to_end() {
     let config = shipped();
     let mut scene = Scene::new(config);
     scene.at(6 * MINUTE).story(config, "svc").work();
-    scene.is(expect!["pages: "]);
+    scene.is(expect![[r#"
+        000h revoke_tokens okta:00u4: refused (no policy permits it)
+        pages: "#]]);
 }
 
 #[test]

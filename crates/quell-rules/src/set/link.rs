@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Read, RuleIdx};
 use crate::correlation::{Correlation, Member, Wish};
 use crate::error::{Fault, RuleError};
+use crate::quell::ASK_HELP;
 use crate::rule::{Body, Detection, Rule, rule_help};
 use crate::vocab::Subject;
 
@@ -66,6 +67,7 @@ pub(super) fn resolve(
     let mut graph = Graph { read: &read, broken, places: &places, bad: BTreeSet::new(), errors };
     let edges: Vec<Vec<usize>> = (0..read.len()).map(|place| graph.edges(place)).collect();
     graph.circles(&edges);
+    graph.idle(&edges);
     graph.spread(&edges);
     let bad = graph.bad;
     let mut new_place = 0;
@@ -197,6 +199,17 @@ impl Graph<'_, '_> {
                 .collect();
             let fault = Fault::Cycle(names.join(" -> "));
             self.refuse(place, &["correlation", "rules"], fault, "break the circle");
+        }
+    }
+
+    /// Refuses every correlation that asks for nothing and that no other lists.
+    fn idle(&mut self, edges: &[Vec<usize>]) {
+        let listed: BTreeSet<usize> = edges.iter().flatten().copied().collect();
+        for (place, read) in self.read.iter().enumerate() {
+            let correlates = matches!(read.draft.body, Body::Correlation(_));
+            if correlates && read.draft.quell.ask.is_none() && !listed.contains(&place) {
+                self.refuse(place, &["correlation"], Fault::MissingKey("quell"), ASK_HELP);
+            }
         }
     }
 

@@ -526,9 +526,9 @@ fn correlations_that_cannot_be_evaluated() {
     "#]],
     );
     check(
-        &TEMPORAL.replace("temporal", "event_count"),
+        &TEMPORAL.replace("temporal", "value_sum"),
         &expect![[r#"
-        2.yml:4: correlation type `event_count` is not supported by this version; use `temporal` or `temporal_ordered`
+        2.yml:4: correlation type `value_sum` is not supported by this version; use `temporal`, `temporal_ordered`, `event_count` or `value_count`
         3.yml:10: unknown key `levl`; did you mean `level`?
     "#]],
     );
@@ -628,26 +628,94 @@ fn correlations_that_cannot_be_evaluated() {
 }
 
 #[test]
-fn a_correlation_always_asks_and_needs_what_it_lists() {
+fn counting_says_what_and_how_many() {
+    let check = |body: &str, expected: &Expect| {
+        check_errors(&[&detection("a", ""), &correlation("c", body)], expected);
+    };
+    let count = TEMPORAL.replace("temporal", "event_count").replace("[a, b]", "[a]");
+    let values = count.replace("event_count", "value_count");
+    check(
+        &count,
+        &expect![[r#"
+        1.yml:3: `condition` is missing; add for example `gte: 3`
+    "#]],
+    );
+    check(
+        &format!("{count}  condition:\n    gte: 0\n"),
+        &expect![[r#"
+        1.yml:8: `condition` must be `gte:` or `gt:` and a number, counting up to 64; see `docs/rules.md`
+    "#]],
+    );
+    check(
+        &format!("{count}  condition:\n    gte: 65\n"),
+        &expect![[r#"
+        1.yml:8: `condition` must be `gte:` or `gt:` and a number, counting up to 64; see `docs/rules.md`
+    "#]],
+    );
+    check(
+        &format!("{count}  condition:\n    lt: 3\n"),
+        &expect![[r#"
+            1.yml:9: unknown key `lt`; use `gte` or `gt`: that no more came is never known, records may be late
+        "#]],
+    );
+    check(
+        &format!("{count}  condition:\n    field: kind\n    gte: 3\n"),
+        &expect![[r#"
+        1.yml:9: unknown key `field`; use one of `gte`, `gt`
+    "#]],
+    );
+    check(
+        &format!("{values}  condition:\n    gte: 3\n"),
+        &expect![[r#"
+        1.yml:8: `field` is missing; add for example `field: entity.ip`
+    "#]],
+    );
+    check(
+        &format!("{values}  condition:\n    field: entity.ipp\n    gte: 3\n"),
+        &expect![[r#"
+        1.yml:9: unknown field `entity.ipp`; did you mean `entity.ip`?
+    "#]],
+    );
+    check(
+        &format!("{values}  condition:\n    field: confidence\n    gte: 3\n"),
+        &expect![[r#"
+        1.yml:9: unknown field `confidence`; use one of `kind`, `source`, `subject`, `entity.sender`, `entity.domain`, `entity.url`, `entity.ip`, `entity.session`, `entity.device`, `entity.message`, `entity.oauth_app`, `entity.user_agent`, `entity.threat`, `entity.campaign`, `network`
+    "#]],
+    );
+    let need = |body: &str| {
+        let (set, errors) = parse(&[&detection("a", ""), &correlation("c", body)]);
+        assert_eq!(errors, "");
+        format!("{:?}", set.correlations().next().unwrap().1.need)
+    };
+    assert_eq!(need(&format!("{count}  condition:\n    gte: 3\n")), "Events(3)");
+    assert_eq!(need(&format!("{count}  condition:\n    gt: 3\n")), "Events(4)");
+    let values =
+        |field: &str| need(&format!("{values}  condition:\n    field: {field}\n    gte: 2\n"));
+    assert_eq!(values("network"), "Values(Network, 2)");
+    assert_eq!(values("entity.user_agent"), "Values(Entity(UserAgent), 2)");
+    assert_eq!(values("attr.country"), "Values(Attr(\"country\"), 2)");
+}
+
+#[test]
+fn a_correlation_asks_or_is_listed_and_needs_what_it_lists() {
     let a = detection("a", "");
     let b = detection("b", "");
     let silent = format!("title: c\nid: c\ncorrelation:\n{TEMPORAL}");
     check_errors(
         &[&a, &b, &silent],
         &expect![[r#"
-        2.yml:1: `quell` is missing; add `quell:` with `tier`, `confidence`, `subject` and `rationale`, as `docs/rules.md` shows
-    "#]],
+            2.yml:3: `quell` is missing; add `quell:` with `tier`, `confidence`, `subject` and `rationale`, as `docs/rules.md` shows
+        "#]],
     );
     check_errors(
         &[&a, &b, &format!("{silent}quell:\n  novel: [device]\n")],
         &expect![[r#"
-        2.yml:8: `confidence` is missing; add `quell:` with `tier`, `confidence`, `subject` and `rationale`, as `docs/rules.md` shows
-        2.yml:8: `rationale` is missing; add `quell:` with `tier`, `confidence`, `subject` and `rationale`, as `docs/rules.md` shows
-        2.yml:8: `subject` is missing; add `quell:` with `tier`, `confidence`, `subject` and `rationale`, as `docs/rules.md` shows
-        2.yml:8: `tier` is missing; add `quell:` with `tier`, `confidence`, `subject` and `rationale`, as `docs/rules.md` shows
-        2.yml:9: `novel` has no effect here; write it in the detection rule
-    "#]],
+            2.yml:9: `novel` has no effect here; write it in the detection rule
+        "#]],
     );
+    // One that another lists may ask for nothing.
+    let outer = correlation("d", &TEMPORAL.replace("[a, b]", "[a, c]"));
+    check_errors(&[&a, &b, &silent, &outer], &expect![[r#""#]]);
     let need = |condition: &str| {
         let c = correlation("c", &format!("{TEMPORAL}{condition}"));
         let (set, errors) = parse(&[&a, &b, &c]);
