@@ -267,7 +267,14 @@ fn each_class(question: &Question, classes: &BTreeSet<Class>) -> impl Iterator<I
     if asked.is_empty() {
         asked.push(None);
     }
-    asked.into_iter().map(|class| Question { class, ..question.clone() })
+    // What was measured may lower authority and never raise it: what is not permitted without it
+    // is not permitted.
+    let blind = question.precision.map(|_| None);
+    let measured = move |class| {
+        let known = std::iter::once(question.precision).chain(blind);
+        known.map(move |precision| Question { class, precision, ..question.clone() })
+    };
+    asked.into_iter().flat_map(measured)
 }
 
 /// All must permit; no question at all is no permit.

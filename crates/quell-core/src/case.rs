@@ -57,6 +57,9 @@ pub struct Case {
     /// What a closed case was.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub disposition: Option<Disposition>,
+    /// When it was closed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub closed_at: Option<Time>,
     /// When it was opened.
     pub opened_at: Time,
     /// The first signal of any of its findings.
@@ -81,6 +84,7 @@ impl Case {
             orders: Vec::new(),
             state: CaseState::Open,
             disposition: None,
+            closed_at: None,
             opened_at: at,
             first_at: finding.first_at,
             last_at: finding.last_at,

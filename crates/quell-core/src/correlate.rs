@@ -20,6 +20,9 @@ pub struct Event {
     /// By rule, when what it matches began: for a detection the event's own t, which also stands
     /// where the list ends; for a correlation the latest start of a window that ends here.
     pub starts: Vec<i64>,
+    /// When the first window began that ends here, of the correlations that it matches; its own t
+    /// where there is none. What lies between belongs to the episode.
+    pub since: i64,
     /// For [`Form::Values`]: its values as numbers, each once.
     pub values: Vec<u32>,
 }
@@ -277,7 +280,7 @@ fn ordered(events: &[Event], shape: Shape) -> Spans {
             let Some((start, end)) = pair else { continue };
             if end.saturating_sub(start) <= shape.span {
                 let (low, high) = hull.unwrap_or((event.at.t.0, event.at.t.0));
-                hull = Some((low.min(start).min(end), high.max(end).max(start)));
+                hull = Some((low.min(start).min(end).min(event.since), high.max(end).max(start)));
             }
         }
         hull

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::case::Disposition;
 use crate::directory::Import;
 use crate::id::{CaseId, OrderId, WatchId};
 use crate::order::{Call, Outcome, Verb};
@@ -33,6 +34,8 @@ pub enum Input {
     Tick,
     /// A claimed call did not leave, and will not: a freeze came between claim and send.
     Unsent(CallId),
+    /// A person closes a case.
+    Close(Closing),
 }
 
 /// One intake of one source.
@@ -93,6 +96,20 @@ pub struct TakeBack {
     /// Who.
     pub by: String,
     /// Why.
+    pub why: String,
+}
+
+/// A person closes a case and says what it was.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Closing {
+    /// The case.
+    pub case: CaseId,
+    /// What it was. `false` and `benign` withdraw the signals that its findings cite.
+    #[serde(rename = "as")]
+    pub disposition: Disposition,
+    /// Who: the principal of the control token.
+    pub by: String,
+    /// Why, for people; at most 240 characters.
     pub why: String,
 }
 

@@ -7,12 +7,13 @@ use serde_json::{Value, json};
 
 use crate::case::Case;
 use crate::directory::Directory;
-use crate::effect::{CallId, Configured, Effect, Freeze, Input, Notice, WatchEntry};
+use crate::effect::{CallId, Closing, Configured, Effect, Freeze, Input, Notice, WatchEntry};
 use crate::finding::{Containment, Finding};
 use crate::history::{Bounds, Kept, Timeline};
 use crate::id::{CaseId, Digest, FindingId, OrderId, Tenant, WatchId, notice_id};
 use crate::order::{Capability, Order, Verb};
 use crate::policy::Policy;
+use crate::precision::Precision;
 use crate::resolve::Subject;
 use crate::rule::{RuleIdx, Rules};
 use crate::signal::{EntityKind, Use};
@@ -22,6 +23,7 @@ mod books;
 mod intake;
 mod weigh;
 mod cases;
+mod close;
 mod contain;
 mod replan;
 mod orders;
@@ -34,6 +36,7 @@ mod state;
 mod plan;
 
 use books::{Crowd, Index, Records, Spent, Threat, ThreatKey};
+use close::Dismissed;
 use timers::Alarms;
 
 pub use plan::PlanRow;
@@ -88,6 +91,8 @@ pub struct Engine {
     spent: BTreeMap<String, Spent>,
     freeze: Option<Freeze>,
     watch: BTreeMap<WatchId, WatchEntry>,
+    dismissed: Dismissed,
+    precision: Precision,
     alarms: Alarms,
     scratch: Scratch,
 }
@@ -111,6 +116,7 @@ struct Scratch {
     orders: BTreeSet<OrderId>,
     replan: BTreeSet<CaseId>,
     reckon: BTreeSet<CaseId>,
+    closing: Option<Closing>,
     notices: u32,
 }
 
@@ -138,6 +144,8 @@ impl Engine {
             spent: BTreeMap::new(),
             freeze: None,
             watch: BTreeMap::new(),
+            dismissed: Dismissed::default(),
+            precision: Precision::default(),
             alarms: Alarms::default(),
             scratch: Scratch::default(),
         }
@@ -173,6 +181,7 @@ impl Engine {
             Input::Configured(configured) => self.on_configured(configured),
             Input::Tick => self.on_tick(),
             Input::Unsent(call) => self.on_unsent(*call),
+            Input::Close(closing) => self.on_close(closing),
         }
         self.settle();
         self.flush(woken);
@@ -269,6 +278,7 @@ impl Engine {
     fn settle(&mut self) {
         self.recompute();
         self.replan();
+        self.finish_closing();
         for case in std::mem::take(&mut self.scratch.reckon) {
             self.reckon(case);
         }

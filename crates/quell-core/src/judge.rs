@@ -14,6 +14,7 @@ use crate::id::{FindingId, SignalId};
 use crate::identity::{Class, Identity};
 use crate::order::On;
 use crate::policy::Policy;
+use crate::precision::Precision;
 use crate::resolve::Resolution;
 use crate::signal::{Reach, Signal, Use};
 use crate::time::{HOUR, SECOND, Time};
@@ -31,6 +32,8 @@ pub struct Court<'a> {
     pub case_state: &'a str,
     /// The subject stands on a watchlist.
     pub watched: bool,
+    /// What closed cases say of sources and kinds.
+    pub precision: &'a Precision,
 }
 
 impl std::fmt::Debug for Court<'_> {
@@ -347,7 +350,7 @@ fn question(
         mode: court.policy.armed.mode,
         cold: finding.cold,
         late: old && !threat_alive,
-        precision: None,
+        precision: court.precision.of(&cited.source, cited.kind, court.at).map(|p| p.percent),
     }
 }
 

@@ -18,6 +18,7 @@ pub mod authority;
 pub mod desire;
 pub mod judge;
 pub mod order;
+pub mod precision;
 pub mod progress;
 pub mod case;
 pub mod effect;

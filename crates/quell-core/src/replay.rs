@@ -5,7 +5,7 @@ use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
 use crate::directory::Import;
-use crate::effect::{CallId, Configured, Freeze, Input, Intake, Reply, TakeBack};
+use crate::effect::{CallId, Closing, Configured, Freeze, Input, Intake, Reply, TakeBack};
 use crate::order::Outcome;
 use crate::signal::{Matched, Reject};
 
@@ -33,6 +33,8 @@ pub mod kind {
     pub const TICK: u16 = 10;
     /// A claimed call that did not leave (JSON).
     pub const UNSENT: u16 = 11;
+    /// A closed case (JSON).
+    pub const CLOSE: u16 = 13;
 }
 
 /// A frame that cannot be read.
@@ -102,6 +104,7 @@ pub fn encode(input: &Input) -> (u16, Vec<u8>) {
         Input::Configured(configured) => json(kind::CONFIGURED, bytes(configured)),
         Input::Tick => (kind::TICK, b"{}".to_vec()),
         Input::Unsent(call) => json(kind::UNSENT, bytes(call)),
+        Input::Close(closing) => json(kind::CLOSE, bytes(closing)),
     }
 }
 
@@ -131,6 +134,7 @@ pub fn decode(kind: u16, body: &[u8]) -> Result<Input, Unreadable> {
         kind::CONFIGURED => Input::Configured(json::<Configured>(kind, body)?),
         kind::TICK => Input::Tick,
         kind::UNSENT => Input::Unsent(json::<CallId>(kind, body)?),
+        kind::CLOSE => Input::Close(json::<Closing>(kind, body)?),
         other => return Err(Unreadable::Kind(other)),
     })
 }

@@ -12,8 +12,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use quell_core::case::Disposition;
 use quell_core::directory::Import;
-use quell_core::effect::{CallId, Configured, Freeze, Input, Intake, Reply, TakeBack};
+use quell_core::effect::{CallId, Closing, Configured, Freeze, Input, Intake, Reply, TakeBack};
 use quell_core::id::*;
 use quell_core::identity::{Account, Class, Held, Identifier, Identity, Scheme};
 use quell_core::order::{Answer, Fault, Outcome, Verb};
@@ -250,6 +251,9 @@ fn inputs() -> Vec<(&'static str, Input)> {
         snapshot: snapshot.map(str::to_owned),
     };
     let retry_at = Some(Time(1_780_000_060_000_000));
+    let case = CaseId([9; 16]);
+    let closing =
+        Closing { case, disposition: Disposition::False, by: by.clone(), why: why.clone() };
     vec![
         ("01-signals.cbor", Input::Signals(intake)),
         ("01-signals-empty.cbor", Input::Signals(Intake::default())),
@@ -273,6 +277,7 @@ fn inputs() -> Vec<(&'static str, Input)> {
         ("09-configured.json", Input::Configured(configured)),
         ("10-tick.json", Input::Tick),
         ("11-unsent.json", Input::Unsent(call)),
+        ("13-close.json", Input::Close(closing)),
     ]
 }
 

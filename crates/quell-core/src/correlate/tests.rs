@@ -7,7 +7,8 @@ use proptest::prelude::*;
 fn event(t: i64, n: usize, mask: u64, precision: Precision) -> Event {
     let n = u8::try_from(n).unwrap();
     let at = Moment { t: Time(t), precision };
-    Event { at, id: SignalId([n; 16]), mask, starts: Vec::new(), values: Vec::new() }
+    let (starts, values) = (Vec::new(), Vec::new());
+    Event { at, id: SignalId([n; 16]), mask, starts, since: t, values }
 }
 
 /// `a@10 b@20` with times in seconds and masks by letter.

@@ -107,6 +107,11 @@ impl Engine {
             .collect();
         near.sort_by_key(|case| (case.opened_at, case.id));
         let near: Vec<CaseId> = near.into_iter().map(|case| case.id).collect();
+        if near.is_empty()
+            && let Some(closed) = self.closed_home(finding)
+        {
+            return closed;
+        }
         let Some((oldest, younger)) = near.split_first() else {
             let case = Case::open(self.tenant(), finding, self.at);
             let id = case.id;

@@ -107,8 +107,9 @@ impl Engine {
         let Some(first) = findings.values().next() else { return Judgement::baseless() };
         let empty = Timeline::default();
         let timeline = self.timelines.get(&first.subject).unwrap_or(&empty);
-        let threats = &self.threats;
-        let in_force = |kept: &Kept| !super::withdrawn(threats, kept);
+        let (threats, dismissed) = (&self.threats, &self.dismissed);
+        let in_force =
+            |kept: &Kept| !super::withdrawn(threats, kept) && !dismissed.holds(kept.signal());
         let view = self.view(&first.subject, timeline, &in_force);
         let court = self.court(work.order, &first.subject);
         judge::judge(court, view, &findings, work.action, &work.on, &work.desire)
@@ -122,6 +123,7 @@ impl Engine {
             at: self.at,
             case_state: case.map_or("none", |case| case.state.name()),
             watched: case.is_some() && self.is_watched(subject),
+            precision: &self.precision,
         }
     }
 

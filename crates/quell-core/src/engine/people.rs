@@ -75,17 +75,19 @@ impl Engine {
         if reply.approve && order.approved_by.iter().any(same) {
             return Some(format!("`{by}` has approved already: two approvals are two persons"));
         }
-        self.may_not_decide(&reply.by, order.case, &order.on)
+        self.may_not_decide(&reply.by, order.case, Some(&order.on))
     }
 
     /// Why somebody has no say in what is done about a case or to an account: it is his own, or
     /// he is under suspicion himself.
-    pub(super) fn may_not_decide(&self, by: &str, case: CaseId, on: &On) -> Option<String> {
+    pub(super) fn may_not_decide(&self, by: &str, case: CaseId, on: Option<&On>) -> Option<String> {
         let persons = self.persons(by);
         let subject = self.cases.get(&case).map(|case| &case.subject);
         let owners: BTreeSet<IdentityId> = match on {
-            On::Account(account) => self.directory.owners(account).map(|owner| owner.id).collect(),
-            On::Entity(_) => BTreeSet::new(),
+            Some(On::Account(account)) => {
+                self.directory.owners(account).map(|owner| owner.id).collect()
+            }
+            Some(On::Entity(_)) | None => BTreeSet::new(),
         };
         let himself =
             |id: &IdentityId| subject == Some(&Subject::Identity(*id)) || owners.contains(id);

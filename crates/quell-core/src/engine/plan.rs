@@ -43,7 +43,9 @@ impl Engine {
         for (subject, rules) in &self.by_subject {
             let ids = rules.values().flatten();
             let known = ids.filter_map(|id| self.findings.get(id));
-            let findings: Vec<&Finding> = known.filter(|finding| !finding.contained).collect();
+            let findings: Vec<&Finding> = known
+                .filter(|finding| !finding.contained && self.closed_home(finding).is_none())
+                .collect();
             for cluster in clusters(findings, self.config.policy.limits.case_gap) {
                 rows.extend(self.plan_of(subject, &cluster));
             }

@@ -82,6 +82,13 @@ impl Engine {
                 self.alarms.set(Alarm::Freeze, freeze.until);
                 self.freeze = Some(freeze);
             }
+            "dismissed" => {
+                let case = key.parse().map_err(|e| bad(table, key, &e))?;
+                self.dismissed.keep(case, read(table, key, value)?);
+            }
+            "precision" => {
+                self.precision.load(key, read(table, key, value)?);
+            }
             "watch" => {
                 let entry: WatchEntry = read(table, key, value)?;
                 self.alarms.of_watch(&entry);

@@ -66,7 +66,7 @@ impl Engine {
         if order.state.next(Event::Undo).is_err() {
             return Some(format!("an order that is `{}` cannot be taken back", order.state));
         }
-        self.may_not_decide(&take_back.by, order.case, &order.on)
+        self.may_not_decide(&take_back.by, order.case, Some(&order.on))
     }
 
     /// A block ends nothing: before it is lifted the sessions are ended once more.

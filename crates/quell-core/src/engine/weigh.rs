@@ -67,8 +67,8 @@ impl Engine {
         let referencing: Vec<RuleIdx> =
             rules.iter().flat_map(|idx| self.config.rules.referencing(*idx)).copied().collect();
         rules.extend(referencing);
-        let threats = &self.threats;
-        let in_force = |kept: &Kept| !withdrawn(threats, kept);
+        let (threats, dismissed) = (&self.threats, &self.dismissed);
+        let in_force = |kept: &Kept| !withdrawn(threats, kept) && !dismissed.holds(kept.signal());
         let view = self.view(subject, timeline, &in_force);
         let frozen = |f: &Finding| {
             f.first_at < floor

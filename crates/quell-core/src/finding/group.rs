@@ -45,6 +45,14 @@ impl InnerPart<'_> {
     fn start(&self, place: usize) -> Option<i64> {
         self.starts.get(self.event(place)?).copied().flatten()
     }
+
+    /// When the first window began that ends in the candidate at this place, if one does.
+    fn since(&self, place: usize, span: i64) -> Option<i64> {
+        self.start(place)?;
+        let end = self.sight.events.get(self.event(place)?)?.at.t;
+        let first = self.sight.events.partition_point(|event| event.at.t < end.plus(-span));
+        self.sight.events.get(first).map(|event| event.at.t.0)
+    }
 }
 
 impl<'a> Bench<'a> {
@@ -90,6 +98,7 @@ impl<'a> Bench<'a> {
         let t = |candidate: &Candidate<'a>| candidate.kept.key().0;
         let mut masks = vec![0_u64; part.len()];
         let mut starts: Vec<Vec<i64>> = vec![Vec::new(); part.len()];
+        let mut sinces: Vec<i64> = part.iter().map(|candidate| t(candidate).0).collect();
         let mut inner = Vec::new();
         for (bit, member) in node.members.iter().enumerate() {
             let nested = self.nested(member).map(|nested| Inner {
@@ -109,6 +118,12 @@ impl<'a> Bench<'a> {
                     };
                     cell.resize(node.members.len(), t(candidate).0);
                     cell.get_mut(bit).into_iter().for_each(|cell| *cell = start);
+                    let span = nested.node.shape.span;
+                    let since =
+                        nested.parts.iter().filter_map(|part| part.since(place, span)).min();
+                    if let (Some(since), Some(cell)) = (since, sinces.get_mut(place)) {
+                        *cell = since.min(*cell);
+                    }
                 }
                 masks.get_mut(place).into_iter().for_each(|mask| *mask |= 1 << bit);
             }
@@ -131,7 +146,8 @@ impl<'a> Bench<'a> {
             }
             let (at, id) = (candidate.kept.signal().times.happened, candidate.kept.key().1);
             let starts = starts.get_mut(place).map(std::mem::take).unwrap_or_default();
-            sight.events.push(Event { at, id, mask, starts, values });
+            let since = sinces.get(place).copied().unwrap_or(at.t.0);
+            sight.events.push(Event { at, id, mask, starts, since, values });
             sight.places.push(place);
         }
         sight.inner = inner;
@@ -214,7 +230,7 @@ impl<'a> Bench<'a> {
 }
 
 /// The places of the candidates that lead to a match of a correlation which another rests on: those
-/// of its window, from the start that counts to the end.
+/// of its windows, from the first start to the end.
 fn leads(
     inner: &[Inner<'_>],
     masks: &[u64],
@@ -224,6 +240,7 @@ fn leads(
     let mut leads = BTreeSet::new();
     let t = |place: usize| part.get(place).map(|candidate| candidate.kept.key().0.0);
     for inner in inner {
+        let span = inner.node.shape.span;
         for of in &inner.parts {
             let counts = |place: &usize| {
                 let own = masks.get(*place).is_some_and(|mask| mask >> inner.bit & 1 == 1);
@@ -233,7 +250,7 @@ fn leads(
             let ends = of.sight.places.iter().copied().filter(counts);
             // By end, the earliest start of the windows that end then or later.
             let mut windows: Vec<(i64, i64)> =
-                ends.filter_map(|place| Some((t(place)?, of.start(place)?))).collect();
+                ends.filter_map(|place| Some((t(place)?, of.since(place, span)?))).collect();
             let mut earliest = i64::MAX;
             for (_, start) in windows.iter_mut().rev() {
                 earliest = earliest.min(*start);

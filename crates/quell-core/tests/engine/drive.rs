@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use quell_core::action::Action;
-use quell_core::effect::{CallId, Effect, Freeze, Input, Reply, TakeBack};
+use quell_core::case::Disposition;
+use quell_core::effect::{CallId, Closing, Effect, Freeze, Input, Reply, TakeBack};
 use quell_core::engine::{Config, Engine};
 use quell_core::id::OrderId;
 use quell_core::order::{Answer, Call, Capability, Fault, Outcome, Repeat, Verb};
@@ -189,12 +190,24 @@ impl Driver {
             4..=13 => self.dispatch(),
             14 => self.answer(),
             15 => self.tick(),
+            16 if self.dice.one_in(3) => self.close(),
             16 => self.freeze(),
             17 => self.take_back(),
             18 if self.crashes => self.crash(),
             19 if self.garbage => self.garbage(),
             _ => self.dispatch(),
         }
+    }
+
+    fn close(&mut self) {
+        let all: Vec<_> = self.engine.cases().map(|case| case.id).collect();
+        if all.is_empty() {
+            return self.signals();
+        }
+        let case = *self.dice.pick(&all);
+        let disposition = *self.dice.pick(Disposition::ALL);
+        let (by, why) = ("officer".to_owned(), "seen".to_owned());
+        self.step(Input::Close(Closing { case, disposition, by, why }));
     }
 
     fn signals(&mut self) {

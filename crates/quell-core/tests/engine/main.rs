@@ -23,5 +23,6 @@ mod repeats;
 mod crash;
 mod attacked;
 mod closed;
+mod closing;
 mod contained;
 mod fixtures;
