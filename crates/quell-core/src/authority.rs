@@ -16,9 +16,13 @@ use crate::identity::Class;
 use crate::policy::{PolicyError, PolicyFiles};
 
 mod depth;
+mod describe;
 mod load;
+mod logic;
+pub mod matrix;
 mod open;
 mod permit;
+mod probe;
 mod question;
 mod reach;
 mod words;
@@ -127,6 +131,11 @@ impl Authority {
         self.policies.notes.get(id).map(|note| note.reason.as_str())
     }
 
+    /// The file and line of a policy in force.
+    pub fn place(&self, id: &str) -> Option<(&str, Option<u32>)> {
+        self.policies.notes.get(id).map(|note| (note.file.as_str(), Some(note.line)))
+    }
+
     /// The names of sources that policies speak of, sorted: `quell check` compares them with the
     /// configured ones.
     pub fn sources(&self) -> BTreeSet<String> {
@@ -168,6 +177,9 @@ struct Note {
     reason: String,
     ttl: Option<i64>,
     sources: BTreeSet<String>,
+    /// Where it stands.
+    file: String,
+    line: u32,
 }
 
 impl Set {

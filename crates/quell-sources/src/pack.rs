@@ -6,7 +6,7 @@ mod load;
 mod path;
 mod read;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use quell_core::id::Digest;
 use quell_core::identity::Scheme;
@@ -79,6 +79,20 @@ impl Pack {
         let mut types: Vec<&str> = self.exact.keys().map(String::as_str).chain(globs).collect();
         types.sort_unstable();
         types
+    }
+
+    /// Every kind that the mapping can state, with the uses that it states it for.
+    pub fn states(&self) -> BTreeMap<Kind, BTreeSet<Use>> {
+        let mut all: BTreeMap<Kind, BTreeSet<Use>> = BTreeMap::new();
+        for group in &self.groups {
+            for row in &group.rows {
+                all.entry(row.kind).or_default().insert(row.usage);
+            }
+            if group.otherwise == Otherwise::Detection {
+                all.entry(Kind::Detection).or_default().insert(Use::Join);
+            }
+        }
+        all
     }
 
     /// The group of rows for an event type; a type written out goes before one with `*`.

@@ -193,7 +193,7 @@ fn set(files: &[(&str, &str)], schema: &Schema) -> Result<Set, Errors> {
         }
         places.insert(id.clone(), *file);
         let note = body(policy, note, &mut wrong);
-        notes.insert(id, note);
+        notes.insert(id, Note { file: (*name).to_owned(), line: *line, ..note });
     }
     validate(files, &places, &whole, schema, &mut errors);
     if errors.is_empty() {
@@ -273,7 +273,7 @@ fn annotations(policy: &Policy, wrong: &mut impl FnMut(String, &str)) -> Option<
             wrong(format!("`@ttl(\"{written}\")` gives no time to live"), remedy);
         }
     }
-    let note = Note { reason: reason?.to_owned(), ttl, sources: BTreeSet::new() };
+    let note = Note { reason: reason?.to_owned(), ttl, ..Note::default() };
     Some((id?.to_owned(), note))
 }
 

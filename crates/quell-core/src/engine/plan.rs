@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::Engine;
 use super::replan::Work;
 use crate::action::Action;
+use crate::authority::Pending;
 use crate::case::Case;
 use crate::desire::{self, Desires};
 use crate::finding::Finding;
@@ -28,6 +29,9 @@ pub struct PlanRow {
     pub decision: &'static str,
     /// How many approvals it needs.
     pub approvals: u8,
+    /// How long the effect would last, microseconds; none while it lasts until it is undone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<i64>,
     /// Ids of the determining policies.
     pub policies: Vec<String>,
     /// Why.
@@ -64,12 +68,16 @@ impl Engine {
         for ((action, on), desire) in desires {
             let work = Work::of(action, on.clone(), desire);
             let judgement = self.judge(&work);
-            let (decision, approvals, policies) = match &judgement.sentence {
-                Sentence::Permitted(permit) => ("autonomous", 0, permit.policies().to_vec()),
-                Sentence::NeedsApproval(pending) => {
-                    ("approval", pending.approvals, pending.policies.clone())
+            let usual = self.config.policy.limits.ttl.get(&action).copied();
+            let (decision, approvals, ttl, policies) = match &judgement.sentence {
+                Sentence::Permitted(permit) => {
+                    ("autonomous", 0, permit.ttl().or(usual), permit.policies().to_vec())
                 }
-                Sentence::Refused => ("never", 0, Vec::new()),
+                Sentence::NeedsApproval(pending) => {
+                    let Pending { approvals, ttl, policies, .. } = pending.clone();
+                    ("approval", approvals, ttl.or(usual), policies)
+                }
+                Sentence::Refused => ("never", 0, None, Vec::new()),
             };
             rows.push(PlanRow {
                 subject: subject.to_string(),
@@ -77,6 +85,7 @@ impl Engine {
                 on,
                 decision,
                 approvals,
+                ttl,
                 policies,
                 reason: judgement.reason,
                 findings: work.desire.findings.into_iter().collect(),

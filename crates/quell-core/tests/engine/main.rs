@@ -16,6 +16,7 @@ mod world;
 mod law;
 mod sorted;
 mod reach;
+mod matrix;
 mod states;
 mod drive;
 mod walk;

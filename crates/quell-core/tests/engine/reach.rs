@@ -65,7 +65,7 @@ fn greedy_tiers() -> String {
     text
 }
 
-fn configs() -> &'static [Config] {
+pub(crate) fn configs() -> &'static [Config] {
     static CONFIGS: OnceLock<Vec<Config>> = OnceLock::new();
     CONFIGS.get_or_init(|| {
         let near = |files| edited(files, "limits.toml", "cold_history = 10", "cold_history = 2");
@@ -85,16 +85,17 @@ fn configs() -> &'static [Config] {
 }
 
 #[derive(Clone, Debug)]
-struct Spec {
-    who: usize,
-    kind: usize,
-    usage: usize,
-    minute: i64,
-    place: usize,
-    confidence: u8,
+pub(crate) struct Spec {
+    pub(crate) who: usize,
+    pub(crate) kind: usize,
+    pub(crate) usage: usize,
+    pub(crate) minute: i64,
+    pub(crate) place: usize,
+    pub(crate) confidence: u8,
 }
 
-const PEOPLE: [&str; 8] = ["alice", "bob", "carol", "svc", "glass", "nobody", "both", "mallory"];
+pub(crate) const PEOPLE: [&str; 8] =
+    ["alice", "bob", "carol", "svc", "glass", "nobody", "both", "mallory"];
 
 /// The most that may leave for signals up to a reach.
 fn ceiling(reach: Reach) -> Tier {
@@ -172,7 +173,7 @@ fn reached(config: &Config, inputs: &[Input]) -> Option<Tier> {
     (engine.findings().count() > 0).then_some(most)
 }
 
-fn spec_strategy() -> impl Strategy<Value = Spec> {
+pub(crate) fn spec_strategy() -> impl Strategy<Value = Spec> {
     (0..PEOPLE.len(), 0..60_usize, 0..4_usize, 0..1_400_i64, 0..3_usize, 1..=100_u8).prop_map(
         |(who, kind, usage, minute, place, confidence)| Spec {
             who,
