@@ -2,14 +2,15 @@
 //! names file, line and remedy.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use quell_core::authority::matrix::{self, Stated};
 use quell_core::effect::Configured;
 use quell_core::engine::Config;
 use quell_core::order::Capability;
-use quell_core::policy::{Policy, PolicyFiles};
+use quell_core::policy::{Policy, PolicyError, PolicyFiles};
 use quell_core::rule::Rules;
 use quell_core::time::MINUTE;
 use quell_rules::RuleSet;
@@ -41,6 +42,14 @@ impl std::fmt::Display for Problem {
     }
 }
 
+/// Folders to read in place of those that `quell.toml` names.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Folders {
+    pub(crate) rules: Option<PathBuf>,
+    pub(crate) policy: Option<PathBuf>,
+    pub(crate) packs: Option<PathBuf>,
+}
+
 /// Rules, policy and packs in force.
 #[derive(Debug, Clone)]
 pub(crate) struct Brain {
@@ -62,34 +71,67 @@ impl Brain {
 
     /// What stands in the user's folder; packs of the folder go before shipped ones.
     pub(crate) fn load(place: &Place) -> Result<Self, Vec<Problem>> {
+        Self::load_with(Some(place), &Folders::default())
+    }
+
+    /// What stands in these folders, else in the user's, else what Quell ships. A policy that would
+    /// let one source alone lock an administrator or executive out is a problem.
+    pub(crate) fn load_with(
+        place: Option<&Place>,
+        folders: &Folders,
+    ) -> Result<Self, Vec<Problem>> {
         let one = |fault: Fault| {
             let Fault { message, help, .. } = fault;
             vec![Problem { file: crate::config::FILE.into(), line: None, message, remedy: help }]
         };
-        let paths = &place.settings.paths;
-        let rules = texts(&place.path(&paths.rules), &["yml", "yaml"]).map_err(one)?;
-        let (policy, misnamed) = policy_files(&place.path(&paths.policy)).map_err(one)?;
+        let paths = place.map(|place| (place, &place.settings.paths));
+        let rules = folders.rules.clone().or(paths.map(|(place, p)| place.path(&p.rules)));
+        let rules = match rules {
+            Some(folder) => texts(&folder, &["yml", "yaml"]).map_err(one)?,
+            None => owned(shipped::RULES),
+        };
+        let policy = folders.policy.clone().or(paths.map(|(place, p)| place.path(&p.policy)));
+        let (policy, misnamed) = match policy {
+            Some(folder) => policy_files(&folder).map_err(one)?,
+            None => (shipped::policy(), Vec::new()),
+        };
         let mut packs: BTreeMap<String, String> = owned(EMBEDDED).into_iter().collect();
-        let folder = place.path(&paths.packs);
-        if let Ok(entries) = std::fs::read_dir(&folder) {
-            for entry in entries.flatten() {
-                let file = entry.path().join("pack.yml");
-                if let Ok(text) = std::fs::read_to_string(&file) {
-                    packs.insert(entry.file_name().to_string_lossy().into_owned(), text);
-                }
+        let folder = folders.packs.clone().or(paths.map(|(place, p)| place.path(&p.packs)));
+        let entries = folder.and_then(|folder| std::fs::read_dir(folder).ok());
+        for entry in entries.into_iter().flatten().flatten() {
+            let file = entry.path().join("pack.yml");
+            if let Ok(text) = std::fs::read_to_string(&file) {
+                packs.insert(entry.file_name().to_string_lossy().into_owned(), text);
             }
         }
-        let sources: Vec<&str> =
-            place.settings.source.iter().map(|source| source.name.as_str()).collect();
+        let sources = place.map(|place| place.settings.source.as_slice()).unwrap_or_default();
+        let sources: Vec<&str> = sources.iter().map(|source| source.name.as_str()).collect();
         let packs: Vec<_> = packs.into_iter().collect();
         let brain = Self::of(&rules, &policy, &packs, &sources);
-        if misnamed.is_empty() {
+        let mut problems = brain.as_ref().err().cloned().unwrap_or_default();
+        problems.extend(misnamed);
+        if let Ok(brain) = &brain {
+            let walls = matrix::walls(&brain.policy, &brain.stated(place));
+            problems.extend(walls.into_iter().map(policy_problem));
+        }
+        if problems.is_empty() {
             return brain;
         }
-        let mut problems = brain.err().unwrap_or_default();
-        problems.extend(misnamed);
         problems.sort();
         Err(problems)
+    }
+
+    /// What each source can state: every pack, configured or not, and every configured source.
+    pub(crate) fn stated(&self, place: Option<&Place>) -> Vec<Stated> {
+        let packs = self.packs.iter().map(|(name, pack)| (name.clone(), pack.states()));
+        let mut all: BTreeMap<String, _> = packs.collect();
+        for source in place.iter().flat_map(|place| &place.settings.source) {
+            let pack = source.pack.as_ref().unwrap_or(&source.name);
+            if let Some(pack) = self.packs.get(pack) {
+                all.insert(source.name.clone(), pack.states());
+            }
+        }
+        all.into_iter().map(|(source, kinds)| Stated { source, kinds }).collect()
     }
 
     fn of(
@@ -132,12 +174,7 @@ impl Brain {
         });
         let policy = Policy::load(policy)
             .map_err(|errors| {
-                problems.extend(errors.into_iter().map(|error| Problem {
-                    file: format!("policy/{}", error.file),
-                    line: error.line,
-                    message: error.message,
-                    remedy: error.remedy,
-                }));
+                problems.extend(errors.into_iter().map(policy_problem));
             })
             .ok();
         let mut loaded = BTreeMap::new();
@@ -196,6 +233,11 @@ pub(crate) fn fault(problems: &[Problem]) -> Fault {
 
 fn owned(texts: &[(&str, &str)]) -> Vec<(String, String)> {
     texts.iter().map(|(n, t)| ((*n).to_owned(), (*t).to_owned())).collect()
+}
+
+fn policy_problem(error: PolicyError) -> Problem {
+    let PolicyError { file, line, message, remedy } = error;
+    Problem { file: format!("policy/{file}"), line, message, remedy }
 }
 
 fn pack_problem(error: &quell_sources::PackError) -> Problem {

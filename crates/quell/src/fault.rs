@@ -82,6 +82,12 @@ impl Fault {
         Self::new("Q0008", message, help)
     }
 
+    /// What was expected is not so.
+    pub(crate) fn unexpected(message: impl Into<String>) -> Self {
+        let help = "correct the configuration, or what is expected of it";
+        Self::new("Q0012", message, help)
+    }
+
     /// What the process exits with.
     pub(crate) fn exit(&self) -> Exit {
         match self.code {

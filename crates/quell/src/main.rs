@@ -1,5 +1,18 @@
 //! The one binary: configuration, HTTP listeners and command line. Decides nothing by itself.
 
+/// Adds to a text.
+macro_rules! put {
+    ($out:expr, $($text:tt)*) => { $out.push_str(&format!($($text)*)) };
+}
+
+/// Adds a line to a text.
+macro_rules! putln {
+    ($out:expr, $($text:tt)*) => {{
+        $out.push_str(&format!($($text)*));
+        $out.push('\n');
+    }};
+}
+
 mod assemble;
 mod bundle;
 mod client;
@@ -7,6 +20,8 @@ mod command;
 mod config;
 mod explain;
 mod fault;
+mod junit;
+mod memory;
 mod people;
 mod secret;
 mod server;
@@ -42,8 +57,10 @@ enum Command {
     Check(command::check::Check),
     Serve(command::serve::Serve),
     Arm(command::arm::Arm),
+    Authority(command::authority::Authority),
     Decode(command::decode::Decode),
     Replay(command::replay::Replay),
+    Test(command::test::Test),
     Case(command::case::Cases),
     Order(command::order::List),
     Explain(command::explain::Explain),
@@ -76,11 +93,13 @@ fn main() -> std::process::ExitCode {
         Command::Check(command) => command.run(config),
         Command::Serve(command) => command.run(config),
         Command::Arm(command) => command.run(config),
+        Command::Authority(command) => command.run(config),
         Command::Decode(command) => command.run(config),
         Command::Replay(command) => match matches.subcommand() {
             Some((_, matches)) => command.run(config, matches),
             None => Ok(()),
         },
+        Command::Test(command) => command.run(config),
         Command::Case(command) => command.run(config),
         Command::Order(command) => command.run(config),
         Command::Explain(command) => command.run(config),

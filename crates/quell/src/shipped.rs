@@ -36,6 +36,10 @@ pub(crate) const SETTINGS: &str = include_str!("../assets/quell.toml");
 /// The commented starter directory.
 pub(crate) const DIRECTORY: &str = include_str!("../assets/directory.csv");
 
+/// The first test of a team: its file's name and text.
+pub(crate) const TEST: (&str, &str) =
+    ("breached_credential.yml", include_str!("../assets/breached_credential.yml"));
+
 #[cfg(test)]
 mod tests {
     #[test]

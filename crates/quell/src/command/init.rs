@@ -29,7 +29,7 @@ impl Init {
             let message = format!("`{}` is there already", settings.display());
             return Err(Fault::input(message, "name another folder"));
         }
-        for folder in ["rules", "policy", "packs"] {
+        for folder in ["rules", "policy", "packs", "tests"] {
             let folder = self.dir.join(folder);
             std::fs::create_dir_all(&folder).map_err(|e| Fault::file(&folder, &e))?;
         }
@@ -43,6 +43,7 @@ impl Init {
             (settings, text),
             (self.dir.join("directory.csv"), shipped::DIRECTORY.to_owned()),
             (self.dir.join("key.pub"), format!("{}\n", key.verifier())),
+            (self.dir.join("tests").join(shipped::TEST.0), shipped::TEST.1.to_owned()),
             (self.dir.join(".gitignore"), "store/\n*.token\n*.key\n".to_owned()),
         ];
         for (name, text) in shipped::RULES {

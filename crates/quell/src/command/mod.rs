@@ -1,6 +1,7 @@
 //! Binary room, commands: one verb a file. Each prints for people, or with `--json` for machines.
 
 pub(crate) mod arm;
+pub(crate) mod authority;
 pub(crate) mod bench;
 pub(crate) mod case;
 pub(crate) mod check;
@@ -14,6 +15,7 @@ pub(crate) mod init;
 pub(crate) mod order;
 pub(crate) mod replay;
 pub(crate) mod serve;
+pub(crate) mod test;
 pub(crate) mod watch;
 
 use std::io::Write;

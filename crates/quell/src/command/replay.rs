@@ -1,35 +1,49 @@
 //! `quell replay --pack P FILE…`: what would be in force and planned, had these records arrived in
-//! this order. Sends nothing and keeps nothing.
+//! this order; with `--against`, which steps another configuration would add, drop or change. Sends
+//! nothing and keeps nothing.
+
+mod against;
 
 use std::path::{Path, PathBuf};
 
 use clap::{ArgMatches, Args};
+use quell_core::directory::Import;
 use quell_core::effect::{Input, Intake};
 use quell_core::engine::Engine;
 use quell_core::finding::Finding;
 use quell_core::resolve::Subject;
-use quell_core::signal::{Matched, Signal};
+use quell_core::signal::Signal;
 use quell_core::time::Time;
 use serde_json::json;
 
-use super::decode::{bodies, brain, decode, find_pack, parse_time, read};
+use super::decode::{brain, find_pack, parse_time, read};
 use super::say_json;
+use crate::assemble::Brain;
 use crate::config::Place;
 use crate::fault::Fault;
-use crate::people;
+use crate::{memory, people};
 
 /// Print the findings in force and the plan after feeding records in the given order.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  quell replay --pack proofpoint_tap clicks.json --pack okta \
-                        log.ndjson --directory people.csv\n\nEach --pack holds for the files \
-                        after it.")]
+#[command(after_help = "Examples:\n  quell replay --pack proofpoint_tap clicks.json --pack okta \
+                        log.ndjson --directory people.csv\n  quell replay --pack okta log.ndjson \
+                        --against ../proposed\n  quell replay --store --against ../proposed\n\n\
+                        Each --pack holds for the files after it. --against DIR compares the \
+                        configuration here with the one in DIR: its rules/, policy/ and packs/, \
+                        those that are there.")]
 pub(crate) struct Replay {
     /// The pack of the files that follow; may stand several times.
-    #[arg(long, required = true)]
+    #[arg(long, required_unless_present = "store")]
     pack: Vec<String>,
     /// Files with records.
-    #[arg(required = true)]
+    #[arg(required_unless_present = "store")]
     files: Vec<PathBuf>,
+    /// Print the steps that the configuration in DIR would add, drop or change.
+    #[arg(long, value_name = "DIR")]
+    against: Option<PathBuf>,
+    /// Take what the journal of the configured store holds, instead of files.
+    #[arg(long, requires = "against", conflicts_with_all = ["pack", "files", "as_of", "directory"])]
+    store: bool,
     /// Feed up to N records with one input; the sizes are drawn from the seed.
     #[arg(long, default_value_t = 1)]
     batch: usize,
@@ -42,9 +56,16 @@ pub(crate) struct Replay {
     /// The directory; by default the one that `quell.toml` names.
     #[arg(long)]
     directory: Option<PathBuf>,
-    /// NDJSON is the only form; accepted for symmetry.
+    /// NDJSON, the only form of findings and plan; one object with `--against`.
     #[arg(long)]
     json: bool,
+}
+
+/// What goes in.
+struct Fed {
+    as_of: Time,
+    directory: Option<Import>,
+    records: Vec<(String, Vec<Signal>)>,
 }
 
 /// One file with the pack that holds for it.
@@ -68,61 +89,64 @@ impl Replay {
     }
 
     pub(crate) fn run(&self, config: Option<&Path>, matches: &ArgMatches) -> Result<(), Fault> {
-        let brain = brain(config)?;
         let place = if Place::exists(config) { Some(Place::find(config)?) } else { None };
-        let parts = self.parts(matches);
+        if let Some(folder) = &self.against {
+            return self.compare(config, place.as_ref(), folder, matches);
+        }
+        let brain = brain(config)?;
+        let fed = self.fed(&brain, place.as_ref(), matches)?;
+        let mut engine = Engine::new(brain.config(memory::TENANT, Default::default()));
+        if let Some(import) = fed.directory {
+            engine.step(fed.as_of, &Input::Directory(import));
+        }
+        self.feed(&mut engine, &brain, fed.as_of, fed.records);
+        print(&engine)
+    }
+
+    /// What goes in, as the packs of this configuration decode it.
+    fn fed(
+        &self,
+        brain: &Brain,
+        place: Option<&Place>,
+        matches: &ArgMatches,
+    ) -> Result<Fed, Fault> {
         let source_of = |pack: &str| {
             let sources = place.iter().flat_map(|p| &p.settings.source);
             let mut named = sources.filter(|s| s.pack.as_ref().unwrap_or(&s.name) == pack);
             named.next().map_or_else(|| pack.to_owned(), |s| s.name.clone())
         };
         let mut files = Vec::new();
-        for (pack, file) in &parts {
-            files.push((find_pack(&brain, pack)?, read(file)?));
+        for (pack, file) in &self.parts(matches) {
+            files.push((find_pack(brain, pack)?, read(file)?));
         }
-        let far = Time(i64::MAX / 4);
+        let decoded = |now: Time| -> Result<Vec<(String, Vec<Signal>)>, Fault> {
+            let mut records = Vec::new();
+            for (pack, body) in &files {
+                records.extend(memory::records(pack, &source_of(pack.name()), now, body)?);
+            }
+            Ok(records)
+        };
         let as_of = match &self.as_of {
             Some(text) => parse_time(text)?,
-            None => {
-                let mut written = None;
-                for (pack, body) in &files {
-                    for part in bodies(body) {
-                        let records = decode(pack, pack.name(), far, &part)?.records;
-                        let times = records.iter().flat_map(|r| &r.signals);
-                        written = written.max(times.map(|s| s.times.written).max());
-                    }
-                }
-                written.unwrap_or_default()
-            }
+            None => memory::latest(&decoded(Time(i64::MAX / 4))?).unwrap_or_default(),
         };
-        let mut records: Vec<(String, Vec<Signal>)> = Vec::new();
-        for (pack, body) in &files {
-            let source = source_of(pack.name());
-            for part in bodies(body) {
-                let decoded = decode(pack, &source, as_of, &part)?;
-                if let Some(reject) = decoded.fault {
-                    let help = "one object, a list of objects, or NDJSON";
-                    return Err(Fault::input(reject.detail, help));
-                }
-                for record in decoded.records {
-                    records.push((source.clone(), record.signals));
-                }
-            }
-        }
-        let mut engine = Engine::new(brain.config("default", Default::default()));
-        let directory = self.directory.clone().or_else(|| {
-            let place = place.as_ref()?;
+        let records = decoded(as_of)?;
+        let configured = || {
+            let place = place?;
             place.settings.paths.directory.as_ref().map(|path| place.path(path))
-        });
-        if let Some(path) = directory {
-            engine.step(as_of, &Input::Directory(people::read("default", &path)?));
-        }
-        self.feed(&mut engine, as_of, records);
-        print(&engine)
+        };
+        let directory = self.directory.clone().or_else(configured);
+        let directory = directory.map(|path| people::read(memory::TENANT, &path)).transpose()?;
+        Ok(Fed { as_of, directory, records })
     }
 
-    fn feed(&self, engine: &mut Engine, as_of: Time, records: Vec<(String, Vec<Signal>)>) {
-        let rules = engine.config().rules.clone();
+    fn feed(
+        &self,
+        engine: &mut Engine,
+        brain: &Brain,
+        as_of: Time,
+        records: Vec<(String, Vec<Signal>)>,
+    ) {
         let mut state = self.seed ^ 0x9e37_79b9_7f4a_7c15;
         let mut size = || {
             // SplitMix64 (Steele, Lea, Flood 2014): only the sizes of batches come from it.
@@ -136,11 +160,8 @@ impl Replay {
         let mut left = size();
         let mut intake = Intake::default();
         for (source, signals) in records {
-            let matched = signals.into_iter().map(|signal| {
-                let rules = rules.match_ids(&signal);
-                Matched { signal: signal.into(), rules }
-            });
-            intake.matched.extend(matched);
+            let one = memory::intake(brain, &source, signals.into_iter());
+            intake.matched.extend(one.matched);
             intake.source = source;
             left -= 1;
             if left == 0 {
