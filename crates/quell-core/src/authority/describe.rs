@@ -28,7 +28,7 @@ pub(super) fn say(cond: &Cond) -> String {
             format!("if {} then {} else {}", say(cond), say(then), say(other))
         }
         Cond::Word(dim, list) => format!("{} is {}", dim.word(), words(list)),
-        Cond::Within(dim, i64::MIN, to) => format!("{} <= {to}", dim.word()),
+        Cond::Within(dim, i64::MIN, to) => format!("{} < {}", dim.word(), to.saturating_add(1)),
         Cond::Within(dim, from, i64::MAX) => format!("{} >= {from}", dim.word()),
         Cond::Within(dim, from, to) if from == to => format!("{} == {from}", dim.word()),
         Cond::Within(dim, from, to) => format!("{} from {from} to {to}", dim.word()),

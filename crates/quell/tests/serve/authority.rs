@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use expect_test::expect;
 use serde_json::{Value, json};
 
-use crate::common::Folder;
+use crate::common::{self, Folder};
 
 /// The cells of a folder.
 async fn cells(folder: &Folder) -> Vec<Value> {
@@ -226,9 +226,11 @@ async fn what_another_policy_would_change_is_told_by_class_and_person() {
         let name = entry.file_name();
         std::fs::write(other.join("policy").join(&name), text).unwrap();
     }
+    folder.settings("\n[[source]]\nname = \"okta\"\nbearer = [\"file:okta.token\"]\n");
+    folder.secret("okta.token", "invented-okta-secret");
     let records = folder.beside("okta.json");
     let record = json!({
-        "uuid": "5f0c1e2a-0000-11f1-8000-000000000027", "published": "2026-03-02T09:14:05.123Z",
+        "uuid": "5f0c1e2a-0000-11f1-8000-000000000027", "published": common::now(),
         "eventType": "security.breached_credential.detected", "severity": "INFO",
         "actor": { "id": "00uALICE", "type": "User", "alternateId": "alice@example.com" },
         "client": { "ipAddress": "192.0.2.10" }, "outcome": { "result": "SUCCESS" },
@@ -249,6 +251,16 @@ async fn what_another_policy_would_change_is_told_by_class_and_person() {
     assert_eq!(told["by_class"][0]["changed"], 1);
     let told = folder.quell(&replay).await.good();
     assert!(told.contains("1 changed, 1 people"), "{told}");
+    // The same from the journal of a store.
+    let serve = folder.serve().await;
+    serve.accept("okta", "invented-okta-secret", &record).await;
+    serve.stop().await;
+    let store = ["replay", "--store", "--against", other];
+    let told = folder.quell(&[&store[..], &["--json"]].concat()).await.json();
+    let changed = told["changed"].as_array().unwrap();
+    assert_eq!(changed.len(), 1, "{told}");
+    assert_eq!(changed[0]["from"]["decision"], "autonomous");
+    assert_eq!(changed[0]["to"]["ttl"], "2h");
     let same = folder.dir();
     let same = ["replay", "--pack", "okta", &records, "--against", same.to_str().unwrap()];
     expect![[r#"

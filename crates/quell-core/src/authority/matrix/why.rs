@@ -143,30 +143,34 @@ fn change(cell: &Cell, permits: &[Said], forbids: &[Said], near: &[Said]) -> Vec
     if cell.width() == 0 {
         return all;
     }
-    let always: Vec<&Said> = forbids.iter().filter(|said| said.when.is_empty()).collect();
-    for said in always {
+    for said in forbids.iter().filter(|said| said.when.is_empty()) {
         all.push(format!("`{}` ({}) would have to go", said.policy, at(said)));
     }
     if permits.is_empty() {
-        for said in near {
-            let unmet = said.unmet.join("; ");
-            all.push(format!("`{}` ({}) would have to drop: {unmet}", said.policy, at(said)));
-        }
-        if near.is_empty() {
-            all.push("somebody would have to write a permit for it".to_owned());
-        }
+        let near: Vec<String> = near
+            .iter()
+            .map(|said| {
+                let unmet = said.unmet.join("; ");
+                format!("`{}` ({}) would have to do without: {unmet}", said.policy, at(said))
+            })
+            .collect();
+        all.push(match near.as_slice() {
+            [] => "somebody would have to write a permit for it".to_owned(),
+            near => format!("a permit of its own, or {}", near.join(", or ")),
+        });
     } else if cell.width() <= APPROVALS_MAX {
         for said in permits.iter().filter(|said| cell.policies.contains(&said.policy)) {
             let approvals = said.when.iter().filter(|text| text.starts_with(Dim::Approvals.word()));
             for text in approvals {
                 let place = at(said);
-                all.push(format!("`{}` ({place}) would have to drop: {text}", said.policy));
+                let id = &said.policy;
+                all.push(format!("`{id}` ({place}) would have to do without: {text}"));
             }
         }
     }
     let outside = |reason: &&String| reason.contains("tiers.toml") || reason.contains("own guard");
     for reason in cell.reasons.iter().filter(outside) {
-        all.push(format!("and: {reason}"));
+        all.push(format!("and there is: {reason}"));
     }
     all
 }
