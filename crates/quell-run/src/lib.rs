@@ -7,4 +7,4 @@ mod queue;
 pub mod shell;
 
 pub use keeper::{KeepError, Keeper, Opener, Outputs, Receipt, Submission, TooLong};
-pub use shell::{Busy, Clock, Handle, Parts, StartError, start, timer};
+pub use shell::{Busy, Clock, Depths, Handle, Parts, StartError, start, timer};

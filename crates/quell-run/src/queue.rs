@@ -92,6 +92,12 @@ impl Queue {
         Ok(())
     }
 
+    /// Control inputs, intakes and the bytes of these that wait.
+    pub(crate) fn depths(&self) -> (usize, usize, usize) {
+        let lanes = self.lanes();
+        (lanes.control.len(), lanes.signals.len(), lanes.signals_bytes)
+    }
+
     pub(crate) fn errand(&self, errand: Errand) {
         let mut lanes = self.lanes();
         if !lanes.closed {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use quell_core::effect::{CallId, Input, Notice};
@@ -57,8 +57,32 @@ pub struct Handle {
     healthy: Arc<AtomicBool>,
     /// A freeze is in force: read before each send.
     frozen: Arc<AtomicBool>,
+    figures: Arc<Figures>,
     fault: Arc<std::sync::OnceLock<String>>,
     thread: Arc<std::sync::Mutex<Option<std::thread::JoinHandle<()>>>>,
+}
+
+/// What the threads of the shell count for figures.
+#[derive(Debug, Default)]
+struct Figures {
+    failed_commits: AtomicU64,
+    calls_waiting: AtomicUsize,
+    calls_running: AtomicUsize,
+}
+
+/// What waits in the running engine, at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Depths {
+    /// Control inputs that wait for the engine.
+    pub control: usize,
+    /// Intakes that wait for the engine.
+    pub signals: usize,
+    /// Bytes of these, as they will be stored.
+    pub signals_bytes: usize,
+    /// Calls that wait until they are due or their account is free.
+    pub calls_waiting: usize,
+    /// Calls that are on their way.
+    pub calls_running: usize,
 }
 
 impl std::fmt::Debug for Handle {
@@ -86,6 +110,7 @@ pub fn start(parts: Parts) -> Result<Handle, StartError> {
         queue,
         healthy,
         frozen: Arc::new(AtomicBool::new(frozen)),
+        figures: Arc::default(),
         fault: Arc::default(),
         thread: Arc::default(),
     };
@@ -173,6 +198,24 @@ impl Handle {
     /// True while the store commits.
     pub fn is_ready(&self) -> bool {
         self.healthy.load(Ordering::Relaxed)
+    }
+
+    /// True while a freeze is in force.
+    pub fn is_frozen(&self) -> bool {
+        self.frozen.load(Ordering::SeqCst)
+    }
+
+    /// Groups that could not be committed since the start.
+    pub fn failed_commits(&self) -> u64 {
+        self.figures.failed_commits.load(Ordering::Relaxed)
+    }
+
+    /// What waits, for figures.
+    pub fn depths(&self) -> Depths {
+        let (control, signals, signals_bytes) = self.queue.depths();
+        let calls_waiting = self.figures.calls_waiting.load(Ordering::Relaxed);
+        let calls_running = self.figures.calls_running.load(Ordering::Relaxed);
+        Depths { control, signals, signals_bytes, calls_waiting, calls_running }
     }
 
     /// Stops the engine after what is queued and waits for it.
@@ -269,6 +312,7 @@ impl Worker {
             }
             Err(error) => {
                 tracing::error!(%error, "commit failed");
+                self.handle.figures.failed_commits.fetch_add(1, Ordering::Relaxed);
                 if error.is_final() {
                     drop(self.handle.fault.set(error.to_string()));
                 }
@@ -358,6 +402,9 @@ impl Dispatcher {
             for call in self.dispatch.ready(now) {
                 self.send(call, finish.clone());
             }
+            let (waiting, running) = self.dispatch.counts();
+            self.handle.figures.calls_waiting.store(waiting, Ordering::Relaxed);
+            self.handle.figures.calls_running.store(running, Ordering::Relaxed);
             let wait = self.dispatch.next_due().map_or(Duration::from_secs(60), |due| {
                 let micros = u64::try_from(due.since((self.clock)())).unwrap_or_default();
                 Duration::from_micros(micros.max(500))

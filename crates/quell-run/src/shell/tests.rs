@@ -78,6 +78,7 @@ impl Target for Counts {
 
 fn handle() -> Handle {
     Handle {
+        figures: Arc::default(),
         queue: Arc::default(),
         healthy: Arc::new(AtomicBool::new(true)),
         frozen: Arc::default(),

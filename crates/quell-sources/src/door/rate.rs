@@ -1,4 +1,4 @@
-//! Sources room: how fast one source may send. A bucket of tokens; the clock is an argument.
+//! Sources room: how fast somebody may send. A bucket of tokens; the clock is an argument.
 
 use quell_core::time::{SECOND, Time};
 
@@ -11,7 +11,7 @@ pub const BURST_SECONDS: u32 = 5;
 
 /// A bucket, kept as the time until which it is used up.
 #[derive(Debug)]
-pub(super) struct Bucket {
+pub struct Bucket {
     used_until: Time,
     /// Microseconds of waiting that one request costs.
     cost: i64,
@@ -19,13 +19,16 @@ pub(super) struct Bucket {
 
 impl Bucket {
     /// A bucket for a rate between 1 and [`REQUESTS_PER_SECOND_MAX`]; others count as the nearest.
-    pub(super) fn full(per_second: u32) -> Self {
+    pub fn full(per_second: u32) -> Self {
         let per_second = per_second.clamp(1, REQUESTS_PER_SECOND_MAX);
         Self { used_until: Time(i64::MIN), cost: SECOND / i64::from(per_second) }
     }
 
-    /// Takes one request, or says after how many seconds one is free.
-    pub(super) fn take(&mut self, now: Time) -> Result<(), u32> {
+    /// Takes one request.
+    ///
+    /// # Errors
+    /// After how many seconds one is free.
+    pub fn take(&mut self, now: Time) -> Result<(), u32> {
         let next = self.used_until.max(now).plus(self.cost);
         let over = next.since(now) - SECOND * i64::from(BURST_SECONDS);
         if over > 0 {
@@ -33,6 +36,11 @@ impl Bucket {
         }
         self.used_until = next;
         Ok(())
+    }
+
+    /// True when nothing is used up: a new bucket would be the same.
+    pub fn is_full(&self, now: Time) -> bool {
+        self.used_until <= now
     }
 }
 
