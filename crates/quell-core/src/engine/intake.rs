@@ -106,13 +106,18 @@ impl Engine {
         }
     }
 
-    /// A source cannot be relied upon: people must know.
+    /// A source cannot be relied upon, or can be again: people must know. Before it said which of
+    /// the two, the attribute `degraded` named the source.
     fn degraded(&mut self, signal: &Signal) {
-        let text = |name: &str| signal.attributes.get(name).map_or("unknown", String::as_str);
-        let (source, why) = (super::plain(text("degraded")), super::plain(text("why")));
-        let body = json!({ "source": source, "why": why, "signal": signal.id });
+        let attribute = |name: &str| signal.attributes.get(name).map(String::as_str);
+        let source = attribute("source").or_else(|| attribute("degraded")).unwrap_or("unknown");
+        let state = if attribute("state") == Some("well") { "well" } else { "degraded" };
+        let why = super::plain(attribute("why").unwrap_or("unknown"));
+        let source = super::plain(source);
+        let body = json!({ "source": source, "state": state, "why": why, "signal": signal.id });
         self.record("source_degraded", body, vec![signal.id.to_string(), source.clone()]);
-        self.page("source_degraded", None, None, &format!("source `{source}`: {why}"));
+        let kind = if state == "well" { "source_well" } else { "source_degraded" };
+        self.page(kind, None, None, &format!("source `{source}` is {state}: {why}"));
     }
 
     /// Puts a signal on its subject's timeline.
