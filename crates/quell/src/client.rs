@@ -1,5 +1,6 @@
 //! Binary room, client: the command line's way to a running engine, on loopback with its token.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -7,6 +8,7 @@ use serde_json::Value;
 use crate::config::Place;
 use crate::fault::Fault;
 use crate::secret;
+use crate::server::tls;
 
 /// A connection to the control listener.
 pub(crate) struct Client {
@@ -26,17 +28,21 @@ impl Client {
             Fault::config("`cli_token` is not set", "write `cli_token = \"file:admin.token\"`")
         })?;
         let token = secret::resolve(&place.folder, reference)?;
-        let http = reqwest::Client::builder()
+        let listen = &place.settings.listen;
+        let mut http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
-            .timeout(Duration::from_secs(60))
-            .build()
-            .map_err(|e| Fault::unreachable(&e))?;
+            .timeout(Duration::from_secs(60));
+        if let Some(files) = &listen.control_tls {
+            http = http.tls_backend_preconfigured(tls::pinned(&place.folder, files)?);
+        }
+        let http = http.build().map_err(|e| Fault::unreachable(&e))?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|e| Fault::unreachable(&e))?;
-        let base = format!("http://{}", place.settings.listen.control);
+        let scheme = if listen.control_tls.is_some() { "https" } else { "http" };
+        let base = format!("{scheme}://{}", reachable(listen.control));
         Ok(Self { base, token, http, runtime })
     }
 
@@ -60,6 +66,16 @@ impl Client {
     fn send(&self, request: reqwest::RequestBuilder) -> Result<Vec<u8>, Fault> {
         self.runtime.block_on(capped(request.bearer_auth(&self.token), ANSWER_MAX))
     }
+}
+
+/// Where a listener on this machine is reached; one on every address is reached on loopback.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    address
 }
 
 /// Sends a request and reads at most so many bytes of the answer.

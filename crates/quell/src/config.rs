@@ -1,8 +1,9 @@
 //! Binary room, configuration: `quell.toml` and the folder around it, strictly parsed. Secrets
 //! are references here, never values.
 
+mod listen;
+
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -10,6 +11,7 @@ use serde::Deserialize;
 use quell_core::id::Digest;
 
 use crate::fault::Fault;
+pub(crate) use listen::{Listen, TlsFiles};
 
 /// The file's name.
 pub(crate) const FILE: &str = "quell.toml";
@@ -29,6 +31,9 @@ pub(crate) struct Settings {
     /// The two listeners.
     #[serde(default)]
     pub(crate) listen: Listen,
+    /// How logs are written.
+    #[serde(default)]
+    pub(crate) log: Log,
     /// Tokens of the control listener.
     #[serde(default)]
     pub(crate) token: Vec<Token>,
@@ -73,19 +78,15 @@ impl Default for Paths {
     }
 }
 
-/// Addresses of the listeners.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Listen {
-    pub(crate) intake: SocketAddr,
-    pub(crate) control: SocketAddr,
-}
-
-impl Default for Listen {
-    fn default() -> Self {
-        let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        Self { intake: local(8470), control: local(8471) }
-    }
+/// How logs are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Log {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
 }
 
 /// A token of the control listener: only its hash is kept.
@@ -104,10 +105,29 @@ pub(crate) struct Token {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Role {
+    /// Reads figures and nothing else: for whoever scrapes them.
+    Metrics,
+    /// Reads everything but whole exports.
     Viewer,
+    /// Freezes and ends a freeze.
     Responder,
+    /// Approves, denies and takes back.
     Approver,
+    /// Imports the directory and exports the evidence.
     Admin,
+}
+
+impl Role {
+    /// As it is written in `quell.toml`.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Metrics => "metrics",
+            Self::Viewer => "viewer",
+            Self::Responder => "responder",
+            Self::Approver => "approver",
+            Self::Admin => "admin",
+        }
+    }
 }
 
 /// The transparency log.
@@ -153,7 +173,22 @@ pub(crate) struct Source {
     /// Requests that it may push in a second, for each way of proving itself.
     #[serde(default = "rate")]
     pub(crate) requests_per_second: u32,
+    /// Minutes without a new record after which it counts as degraded; 0 is never. Unset, it is
+    /// never for a source that pushes and a day for one that is polled.
+    #[serde(default)]
+    pub(crate) silent_after_minutes: Option<u32>,
 }
+
+impl Source {
+    /// Minutes of silence after which it counts as degraded, if ever.
+    pub(crate) fn silent_after(&self) -> Option<u32> {
+        let polled = self.poll.as_ref().map(|_| SILENT_AFTER_MINUTES);
+        self.silent_after_minutes.or(polled).filter(|minutes| *minutes > 0)
+    }
+}
+
+/// A polled source that had nothing new for so long counts as degraded.
+const SILENT_AFTER_MINUTES: u32 = 24 * 60;
 
 fn rate() -> u32 {
     quell_sources::door::REQUESTS_PER_SECOND
@@ -347,12 +382,7 @@ pub(crate) fn parse(file: &Path, text: &str) -> Result<Settings, Fault> {
     if let Some((name, _)) = names.iter().find(|(_, n)| **n > 1) {
         return wrong(format!("source `{name}` stands twice"), "names are never reused");
     }
-    for address in [settings.listen.intake, settings.listen.control] {
-        if !address.ip().is_loopback() {
-            let message = format!("`{address}` is not a loopback address");
-            return wrong(message, "listen on 127.0.0.1 and put a TLS proxy in front");
-        }
-    }
+    settings.listen.check()?;
     Ok(settings)
 }
 

@@ -28,6 +28,7 @@ mod server;
 mod shipped;
 mod sources;
 mod start;
+mod vigil;
 mod warn;
 
 use std::path::PathBuf;

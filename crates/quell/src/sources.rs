@@ -5,12 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use quell_core::id::{Digest, SignalId};
-use quell_core::signal::{Kind, Provenance, Signal, Times, Use};
-use quell_core::time::{HOUR, Moment, SECOND, Time};
+use quell_core::time::{HOUR, Time};
 use quell_sources::door::{Door, Secret as DoorSecret};
 use quell_sources::okta_poll::{OktaCredential, OktaPoll, PAGE_RECORDS_MAX, PAGE_RECORDS_MIN};
-use quell_sources::poll::{Cursor, NextStep, PageState, Poll, SecretRef};
+use quell_sources::poll::{Cursor, NextStep, PageState, Poll, PollFault, SecretRef};
 use quell_store::{Notice, SqliteViews, Views};
 use quell_targets::Secret;
 use quell_targets::webhook::{Pager, PagerConfig, gap};
@@ -55,6 +53,7 @@ pub(crate) fn origins(place: &Place, brain: &Brain) -> Result<Intakes, Fault> {
             doors,
             own_principals: source.own_principals.clone(),
             domains: source.domains.iter().map(|domain| domain.to_lowercase()).collect(),
+            silent_after: source.silent_after(),
         };
         all.insert(source.name.clone(), Arc::new(origin));
     }
@@ -75,6 +74,7 @@ pub(crate) fn demo_origins(brain: &Brain, token: &str) -> Result<Intakes, Fault>
             doors: Doors { bearer: Some(door), ..Doors::default() },
             own_principals: Vec::new(),
             domains: Vec::new(),
+            silent_after: None,
         };
         all.insert(name.to_owned(), Arc::new(origin));
     }
@@ -117,7 +117,7 @@ pub(crate) fn poll_okta(
     let cursor: Cursor = serde_json::from_slice(stored).unwrap_or_else(|_| Cursor::starting(since));
     let (shared, polled) = (Arc::clone(&running.shared), Arc::clone(&running.polled));
     tokio::spawn(async move {
-        let polling = Polling { shared, origin, every, pause: every, failed: 0, degraded: false };
+        let polling = Polling { shared, origin, every, pause: every, failed: 0 };
         polling.run(poller, cursor, polled).await;
     });
     Ok(())
@@ -137,7 +137,6 @@ struct Polling {
     pause: Duration,
     /// Polls without an answer in a row.
     failed: u32,
-    degraded: bool,
 }
 
 impl Polling {
@@ -147,6 +146,7 @@ impl Polling {
         mut cursor: Cursor,
         polled: Arc<std::sync::atomic::AtomicUsize>,
     ) {
+        self.shared.metrics.caught_up(&self.origin.name, self.shared.now());
         loop {
             let now = self.shared.now();
             let wait = match poller.next(&cursor, now).await {
@@ -154,7 +154,10 @@ impl Polling {
                     let next = serde_json::to_vec(&page.next).unwrap_or_default();
                     // The cursor is committed with its page: what was not committed is asked again.
                     match self.shared.page(&self.origin, &page.body, next).await {
-                        Err(NotPaged::Busy) => self.every,
+                        Err(NotPaged::Busy) => {
+                            self.count("busy");
+                            self.every
+                        }
                         Err(NotPaged::TooLong(why)) => {
                             match cursor.with_fewer(PAGE_RECORDS_MAX, PAGE_RECORDS_MIN) {
                                 Some(fewer) => {
@@ -162,7 +165,8 @@ impl Polling {
                                     Duration::ZERO
                                 }
                                 None => {
-                                    self.degrade(&why).await;
+                                    self.count("too_long");
+                                    self.degrade(&why);
                                     PAUSE_MAX
                                 }
                             }
@@ -172,7 +176,8 @@ impl Polling {
                             cursor = page.next;
                             self.pause = self.every;
                             self.failed = 0;
-                            self.mend(page.state).await;
+                            self.count("page");
+                            self.mend(page.state);
                             let until = page.not_before.map(|t| micros(t.since(now)));
                             let idle = page.state != PageState::More;
                             until.unwrap_or(if idle { self.every } else { Duration::ZERO })
@@ -180,10 +185,7 @@ impl Polling {
                     }
                 }
                 Err(fault) => {
-                    tracing::warn!(source = self.origin.name, %fault, "a poll failed");
-                    if let Some(why) = fault.degraded() {
-                        self.degrade(&why).await;
-                    }
+                    self.failed(&fault);
                     match fault.next_step() {
                         NextStep::WaitUntil(t) => micros(t.since(now)),
                         NextStep::AskWith(other) => {
@@ -195,7 +197,7 @@ impl Polling {
                             self.pause = (self.pause * 2).min(PAUSE_MAX);
                             self.failed += 1;
                             if self.failed >= FAILED_MAX {
-                                self.degrade(&fault.to_string()).await;
+                                self.degrade(&fault.to_string());
                             }
                             self.pause
                         }
@@ -206,58 +208,41 @@ impl Polling {
         }
     }
 
-    async fn mend(&mut self, state: PageState) {
-        if state == PageState::Gap {
-            self.degrade("records that the vendor no longer keeps are missing").await;
-        } else {
-            self.degraded = false;
+    fn failed(&self, fault: &PollFault) {
+        tracing::warn!(source = self.origin.name, %fault, "a poll failed");
+        self.count("failed");
+        if let Some(why) = fault.degraded() {
+            self.degrade(&why);
         }
     }
 
-    /// Tells the engine once that the source cannot be relied upon.
-    async fn degrade(&mut self, why: &str) {
-        if std::mem::replace(&mut self.degraded, true) {
-            return;
+    fn count(&self, result: &str) {
+        self.shared.metrics.polled(&self.origin.name, result);
+    }
+
+    /// A page came: the source is well, unless records are missing before it. People are told of
+    /// these, and the next page ends it.
+    fn mend(&self, state: PageState) {
+        let name = &self.origin.name;
+        match state {
+            PageState::Gap => self.degrade("records that the vendor no longer keeps are missing"),
+            PageState::More | PageState::CaughtUp | PageState::Restarted => {
+                self.shared.vigil.poll_works(name);
+            }
         }
-        let signal = degraded(&self.origin.name, why, self.shared.now());
-        if self.shared.own(signal).await.is_err() {
-            self.degraded = false;
+        if state != PageState::More {
+            self.shared.metrics.caught_up(name, self.shared.now());
         }
+    }
+
+    /// The source cannot be relied upon: the journal is told once, and once when it can again.
+    fn degrade(&self, why: &str) {
+        self.shared.vigil.poll_fails(&self.origin.name, why);
     }
 }
 
 fn micros(span: i64) -> Duration {
     Duration::from_micros(u64::try_from(span).unwrap_or_default())
-}
-
-/// The built-in source's word that another source is degraded.
-fn degraded(source: &str, why: &str, now: Time) -> Signal {
-    let key = format!("degraded {source} {}", now.0 / SECOND);
-    let kind = Kind::SourceDegraded;
-    Signal {
-        id: SignalId::of("default", "quell", &key, kind.name(), 0),
-        source: "quell".to_owned(),
-        kind,
-        usage: Use::Fact,
-        confidence: None,
-        about: Vec::new(),
-        times: Times {
-            happened: Moment { t: now, precision: Default::default() },
-            judged: None,
-            written: now,
-        },
-        entities: Vec::new(),
-        attributes: [
-            ("degraded".to_owned(), source.to_owned()),
-            ("why".to_owned(), why.to_owned()),
-        ]
-        .into(),
-        anomalies: Vec::new(),
-        provenance: Provenance::Own,
-        record: Digest::of(key.as_bytes()),
-        record_key: key,
-        withdraws: None,
-    }
 }
 
 /// Starts the delivery of pages to the configured webhook.

@@ -1,6 +1,8 @@
 //! Binary room, start: store, engine, listeners, pollers and pager as one running whole, used by
 //! `serve`, the demonstration and the benchmark alike.
 
+mod fronts;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -17,14 +19,20 @@ use quell_evidence::note::SignerKey;
 use quell_run::{Clock, Handle, Keeper, Opener, Parts};
 use quell_store::{KeySigner, Options, SqliteStore, SqliteViews, Views};
 use quell_targets::Target;
-use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use crate::assemble::{self, Brain};
 use crate::config::Token;
 use crate::fault::Fault;
+use crate::server::body::Budget;
 use crate::server::control::{self, Control};
+use crate::server::guard::Guard;
 use crate::server::intake::{self, Intakes, Origin, Shared};
+use crate::server::listen::listen;
+use crate::server::metrics::Metrics;
+use crate::vigil::{self, Vigil};
+
+pub(crate) use fronts::Fronts;
 
 /// Everything that a running engine is made of.
 pub(crate) struct Ingredients {
@@ -57,6 +65,7 @@ pub(crate) struct Running {
     pub(crate) store: std::path::PathBuf,
     pub(crate) tenant: String,
     maintain: std::sync::mpsc::Sender<()>,
+    fronts: Fronts,
 }
 
 /// The system's clock in microseconds.
@@ -67,8 +76,13 @@ pub(crate) fn clock() -> Clock {
     })
 }
 
-/// Starts everything; both listeners are bound when it returns.
+/// Starts everything on loopback, in clear; both listeners are bound when it returns.
 pub(crate) async fn start(parts: Ingredients) -> Result<Running, Fault> {
+    start_behind(parts, Fronts::default()).await
+}
+
+/// Starts everything behind fronts of the user's; both listeners are bound when it returns.
+pub(crate) async fn start_behind(parts: Ingredients, fronts: Fronts) -> Result<Running, Fault> {
     let clock = clock();
     let store = open_store(&parts.store)?;
     let maintain = maintain(&store)?;
@@ -97,25 +111,30 @@ pub(crate) async fn start(parts: Ingredients) -> Result<Running, Fault> {
     let views = SqliteViews::open(&parts.store).map_err(|e| Fault::store(&e))?;
     let cursors = views.cursors(&parts.tenant).map_err(|e| Fault::store(&e))?;
     let cursors = cursors.into_iter().collect();
+    let origins = parts.intakes.origins;
+    let vigil = keep_vigil(&origins, &views, &parts.tenant, clock())?;
+    let counted = views.head(&parts.tenant).map_err(|e| Fault::store(&e))?.next_record;
+    let metrics = Arc::new(Metrics::new(counted));
     let control = Control {
         tenant: parts.tenant.clone(),
         handle: handle.clone(),
         clock: Arc::clone(&clock),
-        tokens: Arc::new(parts.tokens),
+        guard: Arc::new(Guard::new(parts.tokens, fronts.per_token, fronts.per_stranger)),
         views: Arc::new(Mutex::new(Box::new(views))),
         verifier: verifier.clone(),
+        metrics: Arc::clone(&metrics),
+        budget: Budget::default(),
+        doors: Arc::new(origins.values().cloned().collect()),
+        vigil: vigil.clone(),
     };
-    let shared = Shared::new(parts.tenant.clone(), parts.brain, handle.clone(), clock);
-    let shared = Arc::new(shared);
-    let origins = parts.intakes.origins;
-    // Before anybody can speak: the first signal resolves by the directory of the folder.
-    if let Some(import) = directory {
-        let receipt = handle.input(Input::Directory(import)).await;
-        receipt.map_err(|e| Fault::store(&e))?;
-    }
+    let (tenant, engine) = (parts.tenant.clone(), handle.clone());
+    let shared = Arc::new(Shared::new(tenant, parts.brain, engine, clock, metrics, vigil));
+    import(&handle, directory).await?;
     let doors = intake::router(origins.clone(), Arc::clone(&shared));
-    let intake = listen(parts.intake, doors).await?;
-    let control = listen(parts.control, control::router(control)).await?;
+    let intake = listen(parts.intake, doors, fronts.intake.clone()).await?;
+    let control = listen(parts.control, control::router(&control), fronts.control.clone()).await?;
+    tokio::spawn(watch_over(Arc::clone(&shared)));
+    fronts.renew_by_themselves();
     Ok(Running {
         handle,
         intake,
@@ -129,7 +148,45 @@ pub(crate) async fn start(parts: Ingredients) -> Result<Running, Fault> {
         store: parts.store,
         tenant: parts.tenant,
         maintain,
+        fronts,
     })
+}
+
+/// Watches over the sources from where an earlier run left them.
+fn keep_vigil(
+    origins: &BTreeMap<String, Arc<Origin>>,
+    views: &SqliteViews,
+    tenant: &str,
+    now: Time,
+) -> Result<Vigil, Fault> {
+    let silences = origins.values().map(|o| (o.name.as_str(), o.silent_after));
+    let vigil = Vigil::over(silences, now);
+    vigil.remember(views, tenant).map_err(|e| Fault::store(&e))?;
+    Ok(vigil)
+}
+
+/// Before anybody can speak: the first signal resolves by the directory of the folder.
+async fn import(handle: &Handle, directory: Option<Import>) -> Result<(), Fault> {
+    if let Some(import) = directory {
+        let receipt = handle.input(Input::Directory(import)).await;
+        receipt.map_err(|e| Fault::store(&e))?;
+    }
+    Ok(())
+}
+
+/// Tells the journal which sources are degraded, and which are well again.
+async fn watch_over(shared: Arc<Shared>) {
+    loop {
+        let now = shared.now();
+        for word in shared.vigil.words(now) {
+            let signal = vigil::signal(shared.tenant(), &word, now);
+            // What was not taken is said at the next look.
+            if shared.own(signal).await.is_ok() {
+                shared.vigil.told(&word);
+            }
+        }
+        quell_run::timer(vigil::LOOK_EVERY).await;
+    }
 }
 
 /// True for a directory that is not the one in force, and is one at all.
@@ -145,21 +202,6 @@ fn is_news(import: &Import, known: Option<&Head>, classes: &Classes, now: Time) 
     fresh.import(now, import.clone(), classes);
     let new = fresh.head();
     !known.is_some_and(|known| known.digest == new.digest && known.as_of == new.as_of)
-}
-
-async fn listen(address: SocketAddr, router: axum::Router) -> Result<SocketAddr, Fault> {
-    let bad = |e: std::io::Error| {
-        let help = "is another engine running? choose another port in quell.toml";
-        Fault::new("Q0009", format!("cannot listen on `{address}`: {e}"), help)
-    };
-    let listener = TcpListener::bind(address).await.map_err(bad)?;
-    let bound = listener.local_addr().map_err(bad)?;
-    tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, router).await {
-            tracing::error!(%error, "a listener ended");
-        }
-    });
-    Ok(bound)
 }
 
 /// The store makes its own folder, for its owner alone; what lies above it is made as usual.
@@ -224,6 +266,11 @@ impl Running {
     /// How many signals the pollers handed in.
     pub(crate) fn polled(&self) -> usize {
         self.polled.load(Ordering::Relaxed)
+    }
+
+    /// Reads the certificates of the listeners again, where there are any.
+    pub(crate) fn renew(&self) -> usize {
+        self.fronts.renew()
     }
 
     /// Stops the engine; what is queued is committed and signed before.

@@ -11,6 +11,7 @@ use super::{say, say_json};
 use crate::assemble::{self, Brain, Problem};
 use crate::config::Place;
 use crate::fault::Fault;
+use crate::start::Fronts;
 use crate::warn::{self, Facts};
 use crate::{people, secret};
 
@@ -34,6 +35,9 @@ impl Check {
             if let Err(fault) = secret::resolve(&place.folder, reference) {
                 problems.push(problem(place.line_with(reference), fault));
             }
+        }
+        if let Err(fault) = Fronts::load(&place) {
+            problems.push(problem(None, fault));
         }
         let mut warnings = Vec::new();
         if let Ok(brain) = &brain {

@@ -1,26 +1,31 @@
 //! Binary room, the control listener: what people and the command line ask of a running engine.
-//! Every route but health wants a token; only hashes of tokens are known here.
+//! The table of routes says who may ask; only hashes of tokens are known here.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Json;
 use axum::Router;
-use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Path, Query, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::body::{Bytes, HttpBody as _};
+use axum::extract::{FromRequestParts as _, Query, RawPathParams, Request};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::on;
 use quell_core::effect::{Freeze, Input, Reply, TakeBack};
-use quell_core::id::Digest;
 use quell_core::time::MINUTE;
 use quell_run::{Clock, Handle};
 use quell_store::views::{Pick, StateRows, Views};
 use serde::Deserialize;
-use serde_json::{Value, json};
-use subtle::ConstantTimeEq;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
 
-use super::refuse;
-use crate::config::{Role, Token};
+use super::body::{Budget, Whole};
+use super::guard::Guard;
+use super::intake::Origin;
+use super::listen::Peer;
+use super::metrics::{self, Metrics};
+use super::routes::{self, Listener, Name, Route, Takes, Who};
+use super::{no_method, nothing, openapi, refuse, soon};
+use crate::vigil::Vigil;
 
 /// What the control listener works with.
 #[derive(Clone)]
@@ -28,9 +33,14 @@ pub(crate) struct Control {
     pub(crate) tenant: String,
     pub(crate) handle: Handle,
     pub(crate) clock: Clock,
-    pub(crate) tokens: Arc<Vec<Token>>,
+    pub(crate) guard: Arc<Guard>,
     pub(crate) views: Arc<Mutex<Box<dyn Views + Send>>>,
     pub(crate) verifier: String,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) budget: Budget,
+    /// The sources, for what their doors counted.
+    pub(crate) doors: Arc<Vec<Arc<Origin>>>,
+    pub(crate) vigil: Vigil,
 }
 
 /// Bytes that a control request may have; directories come this way.
@@ -39,54 +49,106 @@ const BODY_MAX: usize = 64 << 20;
 const FREEZE_MINUTES_MAX: i64 = 7 * 24 * 60;
 /// Rows of one answer.
 const ROWS_MAX: usize = 1000;
+/// The greatest number of a record that JSON carries exactly.
+const SEQ_MAX: u64 = (1 << 53) - 1;
 
 /// The routes.
-pub(crate) fn router(control: Control) -> Router {
-    Router::new()
-        .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(ready))
-        .route("/v1/cases", get(cases))
-        .route("/v1/orders", get(orders))
-        .route("/v1/orders/{id}/approve", post(approve))
-        .route("/v1/orders/{id}/deny", post(deny))
-        .route("/v1/orders/{id}/undo", post(undo))
-        .route("/v1/freeze", get(frozen).post(freeze))
-        .route("/v1/directory", post(directory))
-        .route("/v1/watchlists/{kind}", get(watchlist))
-        .route("/v1/records", get(records))
-        .route("/v1/explain/{id}", get(explain))
-        .route("/v1/evidence/checkpoint", get(checkpoint))
-        .route("/v1/evidence/bundle", get(bundle))
-        .layer(DefaultBodyLimit::max(BODY_MAX))
-        .with_state(control)
+pub(crate) fn router(control: &Control) -> Router {
+    let mut router = Router::new();
+    for route in routes::of(Listener::Control) {
+        let control = control.clone();
+        let handler = move |request: Request| {
+            let control = control.clone();
+            async move { control.answer(route, request).await }
+        };
+        router = router.route(route.path, on(route.verb.filter(), handler));
+    }
+    router.fallback(nothing).method_not_allowed_fallback(no_method)
 }
 
+/// A request that was let in.
+struct Asked {
+    /// The principal of its token; empty where none is needed.
+    by: String,
+    /// The parameter of its path; empty where there is none.
+    item: String,
+    uri: Uri,
+    body: Whole,
+}
+
+type Answer = Result<Response, Box<Response>>;
+
 impl Control {
-    /// The principal of a request, if its token may do what the role may.
-    fn principal(&self, headers: &HeaderMap, least: Role) -> Result<String, Box<Response>> {
-        let given = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
-        let token = given.and_then(|v| v.strip_prefix("Bearer ")).unwrap_or_default();
-        let hash = Digest::of(token.as_bytes()).to_string();
-        let mut found: Option<&Token> = None;
-        for known in self.tokens.iter() {
-            if bool::from(known.hash.as_bytes().ct_eq(hash.as_bytes())) {
-                found = Some(known);
+    async fn answer(&self, route: &'static Route, request: Request) -> Response {
+        let answer = match self.admit(route, request).await {
+            Ok(asked) => self.call(route.name, &asked).await,
+            Err(refusal) => Err(refusal),
+        };
+        let response = answer.unwrap_or_else(|refusal| *refusal);
+        self.metrics.answered(route, response.status());
+        response
+    }
+
+    /// Who asks, and what; the body is read last, from who may do what the route does.
+    async fn admit(&self, route: &Route, request: Request) -> Result<Asked, Box<Response>> {
+        let (mut parts, body) = request.into_parts();
+        let peer = parts.extensions.get::<Peer>().map(|peer| peer.0);
+        let now = (self.clock)();
+        let by = match route.who {
+            Who::Token(least) => self.guard.admit(&parts.headers, least, peer, now)?,
+            Who::Anybody | Who::Source => {
+                self.guard.stranger(peer, now)?;
+                String::new()
             }
-        }
-        match found {
-            None => Err(Box::new(refuse(StatusCode::UNAUTHORIZED, "no valid token"))),
-            Some(_) if token.is_empty() => {
-                Err(Box::new(refuse(StatusCode::UNAUTHORIZED, "no valid token")))
+        };
+        let params = RawPathParams::from_request_parts(&mut parts, &()).await;
+        let bad = |_| Box::new(refuse(StatusCode::BAD_REQUEST, "the path is not UTF-8"));
+        let item = params.map_err(bad)?.iter().next().map(|(_, value)| value.to_owned());
+        let body = match route.takes {
+            Takes::Nothing => Whole::empty(),
+            Takes::PerhapsJson(_) if body.size_hint().exact() == Some(0) => Whole::empty(),
+            Takes::Json(_) | Takes::PerhapsJson(_) | Takes::Records => {
+                is_json(&parts.headers)?;
+                let whole = Whole::read(body, BODY_MAX, &self.budget).await;
+                whole.map_err(|unread| Box::new(unread.answer()))?
             }
-            Some(token) if token.role < least => {
-                let message = "the token's role may not do this";
-                Err(Box::new(refuse(StatusCode::FORBIDDEN, message)))
+        };
+        Ok(Asked { by, item: item.unwrap_or_default(), uri: parts.uri, body })
+    }
+
+    async fn call(&self, name: Name, asked: &Asked) -> Answer {
+        match name {
+            Name::Alive => Ok("ok\n".into_response()),
+            Name::Ready if self.handle.is_ready() => Ok("ready\n".into_response()),
+            Name::Ready => {
+                Err(Box::new(refuse(StatusCode::SERVICE_UNAVAILABLE, "the store does not commit")))
             }
-            Some(token) => Ok(token.name.clone()),
+            Name::OpenApi => Ok(Json(openapi::description()).into_response()),
+            Name::Metrics => metrics::answer(self),
+            Name::Cases => Ok(listed(self.rows("case")?, "opened_at")),
+            Name::Orders => Ok(listed(self.rows("order")?, "planned_at")),
+            Name::Approve => decide(self, asked, true).await,
+            Name::Deny => decide(self, asked, false).await,
+            Name::Undo => undo(self, asked).await,
+            Name::Frozen => Ok(Json(self.rows("freeze")?.pop()).into_response()),
+            Name::Freeze => freeze(self, asked).await,
+            Name::Directory => directory(self, asked).await,
+            Name::Watchlist => watchlist(self, &asked.item),
+            Name::Records => records(self, &asked.uri),
+            Name::Explain => explain(self, &asked.item),
+            Name::Checkpoint => Ok(self.checkpoint().await?.into_response()),
+            Name::Bundle => bundle(self).await,
+            Name::IntakeAlive | Name::Take | Name::Challenge => Ok(nothing().await),
         }
     }
 
-    fn read<T>(
+    async fn checkpoint(&self) -> Result<String, Box<Response>> {
+        let note = self.handle.checkpoint().await;
+        note.map_err(|e| Box::new(refuse(StatusCode::SERVICE_UNAVAILABLE, &e)))
+    }
+
+    /// Reads the store.
+    pub(crate) fn read<T>(
         &self,
         read: impl FnOnce(&dyn Views) -> Result<T, quell_store::ReadError>,
     ) -> Result<T, Box<Response>> {
@@ -106,18 +168,29 @@ impl Control {
     }
 }
 
-type Answer = Result<Response, Box<Response>>;
-
-fn answer(result: Answer) -> Response {
-    result.unwrap_or_else(|refusal| *refusal)
+/// Refuses a body that does not say that it is JSON.
+fn is_json(headers: &HeaderMap) -> Result<(), Box<Response>> {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let kind = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default().trim();
+    if kind.eq_ignore_ascii_case("application/json") {
+        return Ok(());
+    }
+    let message = "the body must come as `application/json`";
+    Err(Box::new(refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, message)))
 }
 
-async fn ready(State(control): State<Control>) -> Response {
-    if control.handle.is_ready() {
-        "ready\n".into_response()
-    } else {
-        refuse(StatusCode::SERVICE_UNAVAILABLE, "the store does not commit")
+fn bad(message: impl std::fmt::Display) -> Box<Response> {
+    Box::new(refuse(StatusCode::BAD_REQUEST, &message.to_string()))
+}
+
+/// A body as the object that it must be: a list in the order of the fields is none.
+fn object<T: DeserializeOwned>(body: &Bytes) -> Result<T, Box<Response>> {
+    let invalid = |e: serde_json::Error| bad(format!("the body is not valid: {e}"));
+    let is_object = body.trim_ascii_start().first() == Some(&b'{');
+    if !is_object {
+        serde_json::from_slice::<Map<String, Value>>(body).map_err(invalid)?;
     }
+    serde_json::from_slice(body).map_err(invalid)
 }
 
 /// Newest first, at most [`ROWS_MAX`].
@@ -125,20 +198,6 @@ fn listed(mut rows: Vec<Value>, time: &str) -> Response {
     rows.sort_by_key(|row| std::cmp::Reverse(row.get(time).map(Value::to_string)));
     rows.truncate(ROWS_MAX);
     Json(rows).into_response()
-}
-
-async fn cases(State(control): State<Control>, headers: HeaderMap) -> Response {
-    answer((|| {
-        control.principal(&headers, Role::Viewer)?;
-        Ok(listed(control.rows("case")?, "opened_at"))
-    })())
-}
-
-async fn orders(State(control): State<Control>, headers: HeaderMap) -> Response {
-    answer((|| {
-        control.principal(&headers, Role::Viewer)?;
-        Ok(listed(control.rows("order")?, "planned_at"))
-    })())
 }
 
 /// The body of an answer or undo.
@@ -150,61 +209,27 @@ struct Why {
 }
 
 fn why(body: &Bytes) -> Result<String, Box<Response>> {
-    if body.is_empty() {
-        return Ok(String::new());
-    }
-    let bad = |e: serde_json::Error| {
-        Box::new(refuse(StatusCode::BAD_REQUEST, &format!("the body is not valid: {e}")))
-    };
-    let why: Why = serde_json::from_slice(body).map_err(bad)?;
+    let why = if body.is_empty() { Why::default() } else { object(body)? };
     Ok(why.why.chars().take(240).collect())
 }
 
-async fn approve(
-    State(control): State<Control>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
-    answer(decide(control, id, headers, body, true).await)
-}
-
-async fn deny(
-    State(control): State<Control>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
-    answer(decide(control, id, headers, body, false).await)
-}
-
-async fn decide(
-    control: Control,
-    id: String,
-    headers: HeaderMap,
-    body: Bytes,
-    approve: bool,
-) -> Answer {
-    let by = control.principal(&headers, Role::Approver)?;
-    let order = parse(&id)?;
-    let reply = Reply { order, by, approve, why: why(&body)? };
+async fn decide(control: &Control, asked: &Asked, approve: bool) -> Answer {
+    let order = parse(&asked.item)?;
+    let reply = Reply { order, by: asked.by.clone(), approve, why: why(&asked.body.bytes)? };
+    one(control, &asked.item)?;
     let receipt = control.handle.input(Input::Answer(reply)).await.map_err(busy)?;
     match receipt.refused {
         Some(why) => Err(Box::new(refuse(StatusCode::CONFLICT, &why))),
-        None => Ok(Json(one(&control, &id)?).into_response()),
+        None => Ok(Json(one(control, &asked.item)?).into_response()),
     }
 }
 
 fn parse(id: &str) -> Result<quell_core::id::OrderId, Box<Response>> {
-    id.parse().map_err(|e: quell_core::id::InvalidId| {
-        Box::new(refuse(StatusCode::BAD_REQUEST, &e.to_string()))
-    })
+    id.parse().map_err(|e: quell_core::id::InvalidId| bad(e))
 }
 
 fn busy(_: quell_run::Busy) -> Box<Response> {
-    let mut response = refuse(StatusCode::SERVICE_UNAVAILABLE, "busy: try again");
-    response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
-    Box::new(response)
+    Box::new(soon(refuse(StatusCode::SERVICE_UNAVAILABLE, "busy: try again"), 1))
 }
 
 fn one(control: &Control, id: &str) -> Result<Value, Box<Response>> {
@@ -213,26 +238,15 @@ fn one(control: &Control, id: &str) -> Result<Value, Box<Response>> {
     row.ok_or_else(|| Box::new(refuse(StatusCode::NOT_FOUND, "there is no such order")))
 }
 
-async fn undo(
-    State(control): State<Control>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
-    answer(
-        async {
-            let by = control.principal(&headers, Role::Approver)?;
-            let order = parse(&id)?;
-            one(&control, &id)?;
-            let take_back = TakeBack { order, by, why: why(&body)? };
-            let receipt = control.handle.input(Input::TakeBack(take_back)).await.map_err(busy)?;
-            match receipt.refused {
-                Some(why) => Err(Box::new(refuse(StatusCode::CONFLICT, &why))),
-                None => Ok(Json(one(&control, &id)?).into_response()),
-            }
-        }
-        .await,
-    )
+async fn undo(control: &Control, asked: &Asked) -> Answer {
+    let order = parse(&asked.item)?;
+    let take_back = TakeBack { order, by: asked.by.clone(), why: why(&asked.body.bytes)? };
+    one(control, &asked.item)?;
+    let receipt = control.handle.input(Input::TakeBack(take_back)).await.map_err(busy)?;
+    match receipt.refused {
+        Some(why) => Err(Box::new(refuse(StatusCode::CONFLICT, &why))),
+        None => Ok(Json(one(control, &asked.item)?).into_response()),
+    }
 }
 
 /// The body of a freeze.
@@ -246,87 +260,52 @@ struct FreezeBody {
     why: String,
 }
 
-async fn freeze(State(control): State<Control>, headers: HeaderMap, body: Bytes) -> Response {
-    answer(
-        async {
-            let by = control.principal(&headers, Role::Responder)?;
-            let bad = |e: serde_json::Error| {
-                Box::new(refuse(StatusCode::BAD_REQUEST, &format!("not valid: {e}")))
-            };
-            let body: FreezeBody = serde_json::from_slice(&body).map_err(bad)?;
-            let minutes = i64::from(body.minutes.unwrap_or(240));
-            if !(1..=FREEZE_MINUTES_MAX).contains(&minutes) {
-                let message = format!("`minutes` is {minutes}: 1 to {FREEZE_MINUTES_MAX}");
-                return Err(Box::new(refuse(StatusCode::BAD_REQUEST, &message)));
-            }
-            let until = body.on.then(|| (control.clock)().plus(minutes * MINUTE));
-            let why = body.why.chars().take(240).collect();
-            let freeze = Freeze { on: body.on, until, by, why };
-            control.handle.input(Input::Freeze(freeze)).await.map_err(busy)?;
-            Ok(Json(json!({ "frozen": body.on, "until": until })).into_response())
-        }
-        .await,
-    )
+async fn freeze(control: &Control, asked: &Asked) -> Answer {
+    let body: FreezeBody = object(&asked.body.bytes)?;
+    let minutes = i64::from(body.minutes.unwrap_or(240));
+    if !(1..=FREEZE_MINUTES_MAX).contains(&minutes) {
+        return Err(bad(format!("`minutes` is {minutes}: 1 to {FREEZE_MINUTES_MAX}")));
+    }
+    let until = body.on.then(|| (control.clock)().plus(minutes * MINUTE));
+    let why = body.why.chars().take(240).collect();
+    let freeze = Freeze { on: body.on, until, by: asked.by.clone(), why };
+    control.handle.input(Input::Freeze(freeze)).await.map_err(busy)?;
+    Ok(Json(json!({ "frozen": body.on, "until": until })).into_response())
 }
 
-async fn frozen(State(control): State<Control>, headers: HeaderMap) -> Response {
-    answer((|| {
-        control.principal(&headers, Role::Viewer)?;
-        let row = control.rows("freeze")?.pop();
-        Ok(Json(row.unwrap_or(Value::Null)).into_response())
-    })())
+async fn directory(control: &Control, asked: &Asked) -> Answer {
+    let import: quell_core::directory::Import = object(&asked.body.bytes)?;
+    let count = import.identities.len();
+    if count == 0 {
+        return Err(bad("a directory of 0 identities would make everybody unknown"));
+    }
+    control.handle.input(Input::Directory(import)).await.map_err(busy)?;
+    Ok(Json(json!({ "identities": count })).into_response())
 }
 
-async fn directory(State(control): State<Control>, headers: HeaderMap, body: Bytes) -> Response {
-    answer(
-        async {
-            control.principal(&headers, Role::Admin)?;
-            let bad = |e: &dyn std::fmt::Display| {
-                Box::new(refuse(StatusCode::BAD_REQUEST, &format!("not valid: {e}")))
-            };
-            let import: quell_core::directory::Import =
-                serde_json::from_slice(&body).map_err(|e| bad(&e))?;
-            let count = import.identities.len();
-            if count == 0 {
-                let message = "a directory of 0 identities would make everybody unknown";
-                return Err(Box::new(refuse(StatusCode::BAD_REQUEST, message)));
-            }
-            control.handle.input(Input::Directory(import)).await.map_err(busy)?;
-            Ok(Json(json!({ "identities": count })).into_response())
-        }
-        .await,
-    )
-}
-
-async fn watchlist(
-    State(control): State<Control>,
-    Path(kind): Path<String>,
-    headers: HeaderMap,
-) -> Response {
-    answer((|| {
-        control.principal(&headers, Role::Viewer)?;
-        let now = (control.clock)();
-        let mut entries = Vec::new();
-        let mut after: Option<(String, String)> = None;
-        while entries.len() < ROWS_MAX {
-            let page = control.read(|views| {
-                let from = after.as_ref().map(|(k, v)| (k.as_str(), v.as_str()));
-                views.watch(&control.tenant, now, from, ROWS_MAX)
-            })?;
-            let Some(last) = page.last() else { break };
-            after = Some((last.kind.clone(), last.value.clone()));
-            entries.extend(page.into_iter().filter(|entry| entry.kind == kind));
-        }
-        let rows: Vec<Value> = entries
-            .iter()
-            .map(|entry| serde_json::from_slice(&entry.body).unwrap_or(Value::Null))
-            .collect();
-        Ok(Json(rows).into_response())
-    })())
+fn watchlist(control: &Control, kind: &str) -> Answer {
+    let now = (control.clock)();
+    let mut entries = Vec::new();
+    let mut after: Option<(String, String)> = None;
+    while entries.len() < ROWS_MAX {
+        let page = control.read(|views| {
+            let from = after.as_ref().map(|(k, v)| (k.as_str(), v.as_str()));
+            views.watch(&control.tenant, now, from, ROWS_MAX)
+        })?;
+        let Some(last) = page.last() else { break };
+        after = Some((last.kind.clone(), last.value.clone()));
+        entries.extend(page.into_iter().filter(|entry| entry.kind == kind));
+    }
+    let rows: Vec<Value> = entries
+        .iter()
+        .map(|entry| serde_json::from_slice(&entry.body).unwrap_or(Value::Null))
+        .collect();
+    Ok(Json(rows).into_response())
 }
 
 /// Which records.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct RecordsQuery {
     #[serde(default, rename = "ref")]
     reference: Option<String>,
@@ -336,78 +315,40 @@ struct RecordsQuery {
     from: u64,
 }
 
-async fn records(
-    State(control): State<Control>,
-    Query(query): Query<RecordsQuery>,
-    headers: HeaderMap,
-) -> Response {
-    answer((|| {
-        control.principal(&headers, Role::Viewer)?;
-        let pick = match (&query.reference, &query.kind) {
-            (Some(id), _) => Pick::Ref(id),
-            (None, Some(kind)) => Pick::Type(kind),
-            (None, None) => Pick::All,
-        };
-        let rows =
-            control.read(|views| views.records(&control.tenant, pick, query.from, ROWS_MAX))?;
-        let rows: Vec<Value> = rows.iter().map(crate::explain::record).collect();
-        Ok(Json(rows).into_response())
-    })())
+fn records(control: &Control, uri: &Uri) -> Answer {
+    let Query(query) = Query::<RecordsQuery>::try_from_uri(uri).map_err(|e| bad(e.body_text()))?;
+    if query.from > SEQ_MAX {
+        return Err(bad(format!("`from` is {}: at most {SEQ_MAX}", query.from)));
+    }
+    let pick = match (&query.reference, &query.kind) {
+        (Some(id), _) => Pick::Ref(id),
+        (None, Some(kind)) => Pick::Type(kind),
+        (None, None) => Pick::All,
+    };
+    let rows = control.read(|views| views.records(&control.tenant, pick, query.from, ROWS_MAX))?;
+    let rows: Vec<Value> = rows.iter().map(crate::explain::record).collect();
+    Ok(Json(rows).into_response())
 }
 
-async fn explain(
-    State(control): State<Control>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-) -> Response {
-    answer((|| {
-        control.principal(&headers, Role::Viewer)?;
-        let told = control.read(|views| crate::explain::explain(views, &control.tenant, &id))?;
-        match told {
-            Some(told) => Ok(Json(told).into_response()),
-            None => Err(Box::new(refuse(StatusCode::NOT_FOUND, "no record names this id"))),
-        }
-    })())
+fn explain(control: &Control, id: &str) -> Answer {
+    let told = control.read(|views| crate::explain::explain(views, &control.tenant, id))?;
+    match told {
+        Some(told) => Ok(Json(told).into_response()),
+        None => Err(Box::new(refuse(StatusCode::NOT_FOUND, "no record names this id"))),
+    }
 }
 
-async fn checkpoint(State(control): State<Control>, headers: HeaderMap) -> Response {
-    answer(
-        async {
-            control.principal(&headers, Role::Viewer)?;
-            let note = control
-                .handle
-                .checkpoint()
-                .await
-                .map_err(|e| Box::new(refuse(StatusCode::SERVICE_UNAVAILABLE, &e)))?;
-            Ok(note.into_response())
-        }
-        .await,
-    )
-}
-
-async fn bundle(State(control): State<Control>, headers: HeaderMap) -> Response {
-    answer(
-        async {
-            control.principal(&headers, Role::Admin)?;
-            control
-                .handle
-                .checkpoint()
-                .await
-                .map_err(|e| Box::new(refuse(StatusCode::SERVICE_UNAVAILABLE, &e)))?;
-            let views = Arc::clone(&control.views);
-            let (tenant, verifier) = (control.tenant.clone(), control.verifier.clone());
-            let made = tokio::task::spawn_blocking(move || {
-                let views = views.lock().unwrap_or_else(PoisonError::into_inner);
-                crate::bundle::export(views.as_ref(), &tenant, &verifier)
-            });
-            let made = made
-                .await
-                .map_err(|e| Box::new(refuse(StatusCode::INTERNAL_SERVER_ERROR, &e.to_string())))?;
-            let bytes =
-                made.map_err(|e| Box::new(refuse(StatusCode::SERVICE_UNAVAILABLE, &e.message)))?;
-            let kind = [(header::CONTENT_TYPE, "application/octet-stream")];
-            Ok((kind, bytes).into_response())
-        }
-        .await,
-    )
+async fn bundle(control: &Control) -> Answer {
+    control.checkpoint().await?;
+    let views = Arc::clone(&control.views);
+    let (tenant, verifier) = (control.tenant.clone(), control.verifier.clone());
+    let made = tokio::task::spawn_blocking(move || {
+        let views = views.lock().unwrap_or_else(PoisonError::into_inner);
+        crate::bundle::export(views.as_ref(), &tenant, &verifier)
+    });
+    let not_made = |why: &str| Box::new(refuse(StatusCode::SERVICE_UNAVAILABLE, why));
+    let made = made.await.map_err(|e| not_made(&e.to_string()))?;
+    let bytes = made.map_err(|e| not_made(&e.message))?;
+    let kind = [(header::CONTENT_TYPE, "application/octet-stream")];
+    Ok((kind, bytes).into_response())
 }

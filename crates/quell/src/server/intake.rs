@@ -6,26 +6,28 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::Router;
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::extract::{FromRequestParts as _, RawPathParams, Request};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::on;
 use quell_core::effect::{Input, Intake};
 use quell_core::id::{Digest, SignalId};
 use quell_core::signal::{Matched, Provenance, Reject, RejectReason, Signal};
 use quell_core::time::Time;
 use quell_run::{Busy, Clock, Handle, Submission};
-use quell_sources::door::{Door, Refusal};
+use quell_sources::door::{Door, DoorCounts, Refusal};
 use quell_sources::limits::{BODY_BYTES_MAX, BODY_SIGNALS_MAX};
 use quell_sources::{DecodeContext, Decoded, Pack};
 use serde::Serialize;
 use serde_json::json;
 use tokio::sync::Semaphore;
 
-use super::refuse;
+use super::body::{Budget, Whole};
+use super::metrics::{Metrics, Tally};
+use super::routes::{self, Listener, Name, Route};
+use super::{no_method, nothing, refuse, soon};
 use crate::assemble::Brain;
+use crate::vigil::Vigil;
 
 /// One configured source.
 #[derive(Debug)]
@@ -36,6 +38,8 @@ pub(crate) struct Origin {
     pub(crate) doors: Doors,
     pub(crate) own_principals: Vec<String>,
     pub(crate) domains: Vec<String>,
+    /// Minutes of silence after which it counts as degraded, if ever.
+    pub(crate) silent_after: Option<u32>,
 }
 
 /// The ways in which a source may prove who it is.
@@ -58,6 +62,21 @@ impl Doors {
         }
     }
 
+    /// What they turned away, together.
+    pub(crate) fn counts(&self) -> DoorCounts {
+        let doors = [&self.signed, &self.webhook, &self.bearer];
+        doors.into_iter().flatten().map(Door::counts).fold(DoorCounts::default(), |all, one| {
+            DoorCounts {
+                unproven: all.unproven + one.unproven,
+                stale: all.stale + one.stale,
+                too_large: all.too_large + one.too_large,
+                too_fast: all.too_fast + one.too_fast,
+                unreadable: all.unreadable + one.unreadable,
+                repeated: all.repeated + one.repeated,
+            }
+        })
+    }
+
     fn is_empty(&self) -> bool {
         self.signed.is_none() && self.webhook.is_none() && self.bearer.is_none()
     }
@@ -76,6 +95,8 @@ pub(crate) struct Shared {
     handle: Handle,
     clock: Clock,
     decoding: Arc<Semaphore>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) vigil: Vigil,
 }
 
 /// Bodies that are decoded at once.
@@ -86,16 +107,45 @@ const DECODING_MAX: usize = 8;
 struct Wired {
     origins: Arc<BTreeMap<String, Arc<Origin>>>,
     shared: Arc<Shared>,
+    budget: Budget,
 }
 
 /// The routes.
 pub(crate) fn router(origins: BTreeMap<String, Arc<Origin>>, shared: Arc<Shared>) -> Router {
-    let doors = Wired { origins: Arc::new(origins), shared };
-    Router::new()
-        .route("/healthz", get(|| async { "ok\n" }))
-        .route("/v1/sources/{name}", post(take).get(challenge))
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .with_state(doors)
+    let wired = Wired { origins: Arc::new(origins), shared, budget: Budget::default() };
+    let mut router = Router::new();
+    for route in routes::of(Listener::Intake) {
+        let wired = wired.clone();
+        let handler = move |request: Request| {
+            let wired = wired.clone();
+            async move { wired.answer(route, request).await }
+        };
+        router = router.route(route.path, on(route.verb.filter(), handler));
+    }
+    router.fallback(nothing).method_not_allowed_fallback(no_method)
+}
+
+impl Wired {
+    async fn answer(&self, route: &'static Route, request: Request) -> Response {
+        let (mut parts, body) = request.into_parts();
+        let params = RawPathParams::from_request_parts(&mut parts, &()).await;
+        let name = match &params {
+            Ok(params) => params.iter().next().map_or("", |(_, value)| value),
+            Err(_) => return refuse(StatusCode::BAD_REQUEST, "the path is not UTF-8"),
+        };
+        let origin = self.origins.get(name);
+        let response = match route.name {
+            Name::IntakeAlive => "ok\n".into_response(),
+            Name::Challenge => challenge(origin, &parts.headers),
+            Name::Take => self.take(origin, &parts.headers, body).await,
+            _ => nothing().await,
+        };
+        self.shared.metrics.answered(route, response.status());
+        if route.name == Name::Take {
+            self.shared.metrics.refused(origin.map(|o| o.name.as_str()), response.status());
+        }
+        response
+    }
 }
 
 /// Header names and values as the doors take them.
@@ -104,71 +154,66 @@ fn plain(headers: &HeaderMap) -> Vec<(&str, &[u8])> {
 }
 
 /// Okta's one-time verification of an event hook.
-async fn challenge(
-    State(doors): State<Wired>,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-) -> Response {
-    let known = doors.origins.get(&name).is_some_and(|origin| !origin.doors.is_empty());
-    match quell_sources::door::verification_answer(&plain(&headers)).ok().filter(|_| known) {
+fn challenge(origin: Option<&Arc<Origin>>, headers: &HeaderMap) -> Response {
+    let known = origin.is_some_and(|origin| !origin.doors.is_empty());
+    match quell_sources::door::verification_answer(&plain(headers)).ok().filter(|_| known) {
         Some(answer) => Json(json!({ "verification": answer })).into_response(),
         None => refuse(StatusCode::NOT_FOUND, "there is nothing here"),
     }
 }
 
-async fn take(
-    State(doors): State<Wired>,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Response {
-    let shared = Arc::clone(&doors.shared);
-    let now = (shared.clock)();
-    let body = match body {
-        Ok(body) => body,
-        Err(unread) => {
-            return match unread.status() {
-                StatusCode::PAYLOAD_TOO_LARGE => {
-                    refuse(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large")
+impl Wired {
+    async fn take(
+        &self,
+        origin: Option<&Arc<Origin>>,
+        headers: &HeaderMap,
+        body: axum::body::Body,
+    ) -> Response {
+        let shared = Arc::clone(&self.shared);
+        let Some((origin, door)) =
+            origin.and_then(|origin| origin.doors.choose(headers).map(|door| (origin, door)))
+        else {
+            return refuse(StatusCode::UNAUTHORIZED, "not authenticated");
+        };
+        let whole = match Whole::read(body, BODY_BYTES_MAX, &self.budget).await {
+            Ok(whole) => whole,
+            Err(unread) => return unread.answer(),
+        };
+        let now = (shared.clock)();
+        let body = &whole.bytes;
+        let envelope = match door.authenticate(&plain(headers), body, now) {
+            Ok(envelope) => envelope,
+            Err(refusal) => {
+                // 401, 413 and 429 store nothing; the door has counted.
+                if refusal.status() == 401 {
+                    shared.vigil.unproven(&origin.name, now);
                 }
-                status => refuse(status, "the body did not arrive whole"),
-            };
-        }
-    };
-    let origin = doors.origins.get(&name).cloned();
-    let Some((origin, door)) =
-        origin.as_ref().and_then(|o| o.doors.choose(&headers).map(|door| (o, door)))
-    else {
-        return refuse(StatusCode::UNAUTHORIZED, "not authenticated");
-    };
-    let envelope = match door.authenticate(&plain(&headers), &body, now) {
-        Ok(envelope) => envelope,
-        Err(refusal) => {
-            // 401, 413 and 429 store nothing; the door has counted.
-            return turned_away(&shared, origin, refusal).await;
-        }
-    };
-    if envelope.repeated {
-        let body = json!({ "repeated": true });
-        return (StatusCode::ACCEPTED, Json(body)).into_response();
-    }
-    let from = Arc::clone(origin);
-    // What is being decoded is bounded: beyond that the body waits as it came.
-    let place = shared.decoding.clone().acquire_owned().await;
-    let ready = tokio::task::spawn_blocking(move || {
-        let _place = place;
-        let prepared = shared.prepare(&from, envelope.provenance, now, &envelope.body);
-        (prepared, envelope)
-    });
-    match ready.await {
-        Ok((prepared, envelope)) => {
-            let response = finish(&doors.shared, prepared).await;
-            if response.status() == StatusCode::ACCEPTED {
-                door.remember(&envelope, now);
+                return turned_away(&shared, origin, refusal).await;
             }
-            response
+        };
+        shared.vigil.proven(&origin.name);
+        if envelope.repeated {
+            let body = json!({ "repeated": true });
+            return (StatusCode::ACCEPTED, Json(body)).into_response();
         }
-        Err(_) => refuse(StatusCode::INTERNAL_SERVER_ERROR, "the body could not be decoded"),
+        let from = Arc::clone(origin);
+        // What is being decoded is bounded: beyond that the body waits as it came.
+        let place = shared.decoding.clone().acquire_owned().await;
+        let ready = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            let prepared = shared.prepare(&from, envelope.provenance, now, &envelope.body);
+            (prepared, envelope)
+        });
+        match ready.await {
+            Ok((prepared, envelope)) => {
+                let response = finish(&self.shared, origin, prepared, now).await;
+                if response.status() == StatusCode::ACCEPTED {
+                    door.remember(&envelope, now);
+                }
+                response
+            }
+            Err(_) => refuse(StatusCode::INTERNAL_SERVER_ERROR, "the body could not be decoded"),
+        }
     }
 }
 
@@ -177,36 +222,27 @@ async fn turned_away(shared: &Shared, origin: &Origin, refusal: Refusal) -> Resp
     let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::BAD_REQUEST);
     match refusal {
         Refusal::Body(reject) => shared.bad(origin, *reject).await,
-        Refusal::TooFast { retry_after_s } => {
-            let mut response = refuse(status, "too fast");
-            if let Ok(value) = retry_after_s.to_string().parse() {
-                response.headers_mut().insert(axum::http::header::RETRY_AFTER, value);
-            }
-            response
-        }
+        Refusal::TooFast { retry_after_s } => soon(refuse(status, "too fast"), retry_after_s),
         Refusal::TooLarge(_) => refuse(status, "the body is too large"),
         _ => refuse(status, "not authenticated"),
     }
 }
 
-async fn finish(shared: &Shared, prepared: Prepared) -> Response {
-    let Prepared { submission, results, fault } = prepared;
+async fn finish(shared: &Shared, origin: &Origin, prepared: Prepared, came: Time) -> Response {
+    let Prepared { submission, results, fault, tally } = prepared;
     let submission = match submission {
         Ok(submission) => submission,
         Err(too_long) => return refuse(StatusCode::PAYLOAD_TOO_LARGE, &too_long),
     };
     match shared.handle.submit(submission).await {
-        Err(Busy) => {
-            let mut response = refuse(StatusCode::SERVICE_UNAVAILABLE, "busy: try again");
-            let soon = axum::http::HeaderValue::from_static("1");
-            response.headers_mut().insert(axum::http::header::RETRY_AFTER, soon);
-            response
-        }
+        Err(Busy) => soon(refuse(StatusCode::SERVICE_UNAVAILABLE, "busy: try again"), 1),
         Ok(_) if fault.is_some() => {
+            shared.taken(&origin.name, &tally, came);
             let body = json!({ "error": fault });
             (StatusCode::BAD_REQUEST, Json(body)).into_response()
         }
         Ok(receipt) => {
+            shared.taken(&origin.name, &tally, came);
             let body = Accepted { seq: receipt.seq, at: receipt.at, records: results };
             (StatusCode::ACCEPTED, Json(body)).into_response()
         }
@@ -243,13 +279,28 @@ pub(crate) struct Prepared {
     submission: Result<Submission, String>,
     results: Vec<Told>,
     fault: Option<String>,
+    tally: Tally,
 }
 
 impl Shared {
     /// For a running engine.
-    pub(crate) fn new(tenant: String, brain: Brain, handle: Handle, clock: Clock) -> Self {
+    pub(crate) fn new(
+        tenant: String,
+        brain: Brain,
+        handle: Handle,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+        vigil: Vigil,
+    ) -> Self {
         let decoding = Arc::new(Semaphore::new(DECODING_MAX));
-        Self { tenant, brain, handle, clock, decoding }
+        Self { tenant, brain, handle, clock, decoding, metrics, vigil }
+    }
+
+    /// What was committed counts, and its source has spoken.
+    fn taken(&self, source: &str, tally: &Tally, came: Time) {
+        let now = (self.clock)();
+        self.metrics.taken(source, tally, came, now);
+        self.vigil.heard(source, tally.newest(), now);
     }
 
     /// Decodes and matches a body and encodes its frame; pure but for the CPU it takes.
@@ -267,11 +318,13 @@ impl Shared {
         if decoded.too_many {
             let why =
                 format!("more than {BODY_SIGNALS_MAX} signals in one body: send fewer records");
-            return Prepared { submission: Err(why), results: Vec::new(), fault: None };
+            let (results, tally) = (Vec::new(), Tally::default());
+            return Prepared { submission: Err(why), results, fault: None, tally };
         }
         let (intake, results, fault) = self.intake(&origin.name, decoded, body);
+        let tally = Tally::of(&intake);
         let submission = Submission::new(Input::Signals(intake), origin.pack.digest());
-        Prepared { submission: submission.map_err(|e| e.to_string()), results, fault }
+        Prepared { submission: submission.map_err(|e| e.to_string()), results, fault, tally }
     }
 
     fn intake(
@@ -306,9 +359,11 @@ impl Shared {
         let fault = Some(reject.detail.clone());
         let source = origin.name.clone();
         let intake = Intake { source, rejects: vec![reject], ..Intake::default() };
+        let tally = Tally::of(&intake);
         let submission = Submission::new(Input::Signals(intake), origin.pack.digest())
             .map_err(|e| e.to_string());
-        finish(self, Prepared { submission, results: Vec::new(), fault }).await
+        let prepared = Prepared { submission, results: Vec::new(), fault, tally };
+        finish(self, origin, prepared, self.now()).await
     }
 
     /// Hands a signal of the built-in source in.
@@ -317,8 +372,11 @@ impl Shared {
         let source = signal.source.clone();
         let matched = vec![Matched { signal: signal.into(), rules }];
         let intake = Intake { source, matched, ..Intake::default() };
+        let (tally, now) = (Tally::of(&intake), self.now());
         let submission = Submission::new(Input::Signals(intake), Digest([0; 32]));
-        self.handle.submit(submission.map_err(|_| Busy)?).await.map(|_| ())
+        self.handle.submit(submission.map_err(|_| Busy)?).await?;
+        self.metrics.taken("quell", &tally, now, self.now());
+        Ok(())
     }
 
     /// Hands a polled page in, with the cursor that belongs to it; gives how many records it had.
@@ -332,11 +390,17 @@ impl Shared {
     ) -> Result<usize, NotPaged> {
         let now = (self.clock)();
         let prepared = self.prepare(origin, Provenance::Polled, now, body);
-        let records = prepared.results.len();
-        let submission = prepared.submission.map_err(NotPaged::TooLong)?;
+        let Prepared { submission, results, tally, .. } = prepared;
+        let submission = submission.map_err(NotPaged::TooLong)?;
         let submission = submission.with_cursor(&origin.name, cursor);
         self.handle.submit(submission).await.map_err(|Busy| NotPaged::Busy)?;
-        Ok(records)
+        self.taken(&origin.name, &tally, now);
+        Ok(results.len())
+    }
+
+    /// Whose engine it is.
+    pub(crate) fn tenant(&self) -> &str {
+        &self.tenant
     }
 
     /// Now.

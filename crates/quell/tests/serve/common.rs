@@ -1,6 +1,7 @@
 //! Harness of the tests from outside: a folder made by `quell init`, a running `quell serve` on
 //! free ports, its command line and its HTTP. Decides nothing and knows no story.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
@@ -194,12 +195,17 @@ impl Folder {
 
     /// Starts `quell serve` and waits for the line that says where it listens.
     pub(crate) async fn serve(&self) -> Serve<'_> {
+        self.serve_with_level("debug").await
+    }
+
+    /// The same with another level of the log.
+    pub(crate) async fn serve_with_level(&self, level: &str) -> Serve<'_> {
         let log = std::fs::File::options().create(true).append(true).open(self.log()).unwrap();
         let mut child = Command::new(quell())
             .arg("--config")
             .arg(self.dir())
             .args(["serve", "--json"])
-            .env("QUELL_LOG", "debug")
+            .env("QUELL_LOG", level)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)
@@ -223,6 +229,11 @@ impl Folder {
         }
         let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
         Serve { folder: self, child, intake, control, http, ready }
+    }
+
+    /// What `quell serve` logged so far.
+    pub(crate) fn log_text(&self) -> String {
+        std::fs::read_to_string(self.log()).unwrap()
     }
 
     fn log(&self) -> PathBuf {
@@ -320,6 +331,17 @@ impl Serve<'_> {
         (response.status().as_u16(), serde_json::from_str(&text).unwrap_or(json!(text)))
     }
 
+    /// The figures by name and labels; the text is well-formed.
+    pub(crate) async fn figures(&self, token: &str) -> BTreeMap<String, f64> {
+        let (status, text) = self.send(self.control(Method::GET, "/metrics", token)).await;
+        let text = text.as_str().unwrap().to_owned();
+        assert_eq!(status, 200, "{text}");
+        assert!(text.ends_with("# EOF\n"), "{text}");
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        let pairs = lines.map(|line| line.rsplit_once(' ').unwrap());
+        pairs.map(|(name, value)| (name.to_owned(), value.parse().unwrap())).collect()
+    }
+
     /// GET from the control listener with the administrator's token.
     pub(crate) async fn get(&self, path: &str) -> Value {
         let token = self.folder.read("admin.token");
@@ -367,14 +389,19 @@ impl Serve<'_> {
 
     /// Closes its terminal, as it were: it says that it goes on, and does.
     pub(crate) async fn hang_up(&self) {
-        let id = self.child.id().unwrap().to_string();
-        run(Command::new("kill").args(["-HUP", &id])).await.good();
+        self.signal("-HUP").await;
         until("`quell serve` tells of the SIGHUP", async || {
             let log = std::fs::read_to_string(self.folder.log()).unwrap();
             if log.contains("SIGHUP") { Ok(()) } else { Err(log) }
         })
         .await;
         self.get("/v1/freeze").await;
+    }
+
+    /// Sends it a signal.
+    pub(crate) async fn signal(&self, signal: &str) {
+        let id = self.child.id().unwrap().to_string();
+        run(Command::new("kill").args([signal, &id])).await.good();
     }
 
     /// Tells it to stop and waits until it has.

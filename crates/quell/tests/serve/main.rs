@@ -7,6 +7,7 @@
 mod authority;
 mod cli;
 mod common;
+mod door;
 mod intake;
 mod oidc;
 mod people;

@@ -135,10 +135,36 @@ async fn people_freeze_deny_approve_and_take_back() {
     taken_back(&scene, dario).await;
     reading(&scene, dario).await;
     evidence(&folder).await;
+    figures(&scene.serve).await;
     let Scene { serve, provider } = scene;
     serve.stop().await;
     provider.stop();
     folder.no_secret_leaked("end_sessions");
+}
+
+/// Orders, pages and every stage of the way are counted.
+async fn figures(serve: &Serve<'_>) {
+    let figures = serve.figures(VIEWER).await;
+    let counted = |name: &str| figures.get(name).copied().unwrap_or_default();
+    for stage in [
+        "event_to_received",
+        "received_to_committed",
+        "committed_to_asked",
+        "committed_to_dispatched",
+        "dispatched_to_acknowledged",
+        "acknowledged_to_verified",
+        "event_to_verified",
+    ] {
+        let name = format!("quell_stage_seconds_count{{stage=\"{stage}\"}}");
+        assert!(counted(&name) >= 2.0, "{name}: {figures:?}");
+    }
+    for (action, state) in [("end_sessions", "verified"), ("suspend", "denied")] {
+        let name = format!("quell_orders_total{{action=\"{action}\",state=\"{state}\"}}");
+        assert!(counted(&name) >= 1.0, "{name}: {figures:?}");
+    }
+    assert!(counted("quell_pages_total{kind=\"approval_needed\"}") >= 2.0, "{figures:?}");
+    assert!(counted("quell_polls_total{source=\"okta\",result=\"page\"}") >= 1.0, "{figures:?}");
+    assert!(figures.contains_key("quell_poll_lag_seconds{source=\"okta\"}"), "{figures:?}");
 }
 
 /// A directory of nobody and a freeze of no minutes change nothing.
