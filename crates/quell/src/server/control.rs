@@ -16,7 +16,7 @@ use quell_run::{Clock, Handle};
 use quell_store::views::{Pick, StateRows, Views};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Number, Value, json};
 
 use super::body::{Budget, Whole};
 use super::guard::Guard;
@@ -47,6 +47,8 @@ pub(crate) struct Control {
 const BODY_MAX: usize = 64 << 20;
 /// The longest freeze: a week.
 const FREEZE_MINUTES_MAX: i64 = 7 * 24 * 60;
+/// A freeze that does not say how long it lasts.
+const FREEZE_MINUTES: i64 = 240;
 /// Rows of one answer.
 const ROWS_MAX: usize = 1000;
 /// The greatest number of a record that JSON carries exactly.
@@ -255,17 +257,24 @@ async fn undo(control: &Control, asked: &Asked) -> Answer {
 struct FreezeBody {
     on: bool,
     #[serde(default)]
-    minutes: Option<u32>,
+    minutes: Option<Number>,
     #[serde(default)]
     why: String,
 }
 
+/// A whole number, however it is written: to JSON Schema `5.0` is one as well.
+fn whole(number: &Number) -> Option<i64> {
+    let text = number.to_string();
+    let text = text.split_once('.').filter(|(_, rest)| rest.bytes().all(|b| b == b'0'));
+    text.map_or_else(|| number.as_i64(), |(whole, _)| whole.parse().ok())
+}
+
 async fn freeze(control: &Control, asked: &Asked) -> Answer {
     let body: FreezeBody = object(&asked.body.bytes)?;
-    let minutes = i64::from(body.minutes.unwrap_or(240));
-    if !(1..=FREEZE_MINUTES_MAX).contains(&minutes) {
-        return Err(bad(format!("`minutes` is {minutes}: 1 to {FREEZE_MINUTES_MAX}")));
-    }
+    let given = body.minutes.unwrap_or_else(|| FREEZE_MINUTES.into());
+    let Some(minutes) = whole(&given).filter(|m| (1..=FREEZE_MINUTES_MAX).contains(m)) else {
+        return Err(bad(format!("`minutes` is {given}: 1 to {FREEZE_MINUTES_MAX}")));
+    };
     let until = body.on.then(|| (control.clock)().plus(minutes * MINUTE));
     let why = body.why.chars().take(240).collect();
     let freeze = Freeze { on: body.on, until, by: asked.by.clone(), why };

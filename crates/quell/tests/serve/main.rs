@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test by panicking")]
 #![expect(clippy::panic, reason = "a helper of a test fails the test by panicking")]
 
+mod api;
 mod authority;
 mod cli;
 mod common;
