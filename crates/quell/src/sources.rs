@@ -294,7 +294,9 @@ impl Paging {
                 match self.pager.deliver(&notice.id, &notice.body, now).await {
                     Ok(()) => done.push(notice.id),
                     Err(undelivered) => {
-                        tracing::warn!(id = notice.id, %undelivered, "a page was not delivered");
+                        // The class alone: the sentence may hold the receiver's own words.
+                        let fault = undelivered.fault.name();
+                        tracing::warn!(id = notice.id, fault, "a page was not delivered");
                         let tries = self.waits.get(&notice.id).map_or(1, |(tries, _)| tries + 1);
                         let again = gap(&notice.id, tries).map(|gap| now.plus(gap));
                         match undelivered.retry_at.or(again) {

@@ -162,7 +162,7 @@ async fn check_names_file_line_and_remedy() {
     )
     .await;
     wrong("quell.toml", "merge_delay_ms", "merge_delay_s", expect![[r#"
-        quell: Q0001: DIR/quell.toml:33: unknown field `merge_delay_s`, expected `key` or `merge_delay_ms`
+        quell: Q0001: DIR/quell.toml:47: unknown field `merge_delay_s`, expected `key` or `merge_delay_ms`
           help: compare with the commented file that `quell init` writes
     "#]]).await;
     wrong(
@@ -190,9 +190,9 @@ async fn check_knows_sources_secrets_and_people() {
     let told = folder.quell(&["check"]).await.bad(3);
     expect![[r#"
         quell: Q0001: 2 problem(s) in the configuration:
-          quell.toml:85: the environment variable `NO_SUCH` is not set
+          quell.toml:102: the environment variable `NO_SUCH` is not set
             remedy: set it before starting, or use `file:PATH`
-          quell.toml:84: there is no pack `octa`
+          quell.toml:101: there is no pack `octa`
             remedy: did you mean `okta`?
           help: correct the files and check again
     "#]]
@@ -209,7 +209,7 @@ async fn check_knows_sources_secrets_and_people() {
         quell: Q0001: 3 problem(s) in the configuration:
           quell.toml: DIR/directory.csv:1: unknown column `clases`
             remedy: did you mean `classes`?
-          quell.toml:85: the environment variable `NO_SUCH` is not set
+          quell.toml:102: the environment variable `NO_SUCH` is not set
             remedy: set it before starting, or use `file:PATH`
           quell.toml: `DIR/open.token` can be read by others
             remedy: run `chmod 600 DIR/open.token`
