@@ -160,6 +160,23 @@ impl Door {
         }
     }
 
+    /// Whether the headers alone prove enough for the body to be read. A signed body proves itself
+    /// once it is there, so that its headers are not asked.
+    ///
+    /// # Errors
+    /// [`Refusal::Header`] and [`Refusal::Proof`]; it counts as if the body had been there.
+    ///
+    /// # Crash
+    /// Nothing has happened.
+    pub fn admits(&self, headers: &Headers<'_>) -> Result<(), Refusal> {
+        let Scheme::Bearer(scheme) = &self.scheme else { return Ok(()) };
+        let proven = scheme.prove(headers, b"");
+        if proven.is_err() {
+            self.counts.unproven.fetch_add(1, Ordering::Relaxed);
+        }
+        proven.map(|_| ())
+    }
+
     /// Proves who sends, then unpacks the body.
     ///
     /// # Errors

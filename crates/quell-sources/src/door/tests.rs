@@ -203,6 +203,18 @@ fn a_source_that_sends_too_fast_is_told_when_to_come_again() {
 }
 
 #[test]
+fn a_bearer_is_judged_before_its_body_and_a_signature_after() {
+    let wrong: [(&str, &[u8]); 1] = [("authorization", b"Bearer wrong")];
+    let right: [(&str, &[u8]); 1] = [("authorization", KEY.as_bytes())];
+    let door = Door::bearer("s", "authorization", [secret(KEY), None]);
+    assert_eq!(door.admits(&wrong), Err(Refusal::Proof));
+    assert_eq!(door.admits(&[]), Err(Refusal::Header("authorization")));
+    assert_eq!((door.admits(&right), door.counts().unproven), (Ok(()), 2));
+    let door = Door::quell_signature("s", [secret(KEY), None]);
+    assert_eq!((door.admits(&[]), door.counts().unproven), (Ok(()), 0));
+}
+
+#[test]
 fn okta_is_told_that_the_hook_is_ours() {
     let check = |value: &[u8], want: Option<&str>| {
         let headers: [(&str, &[u8]); 1] = [("X-Okta-Verification-Challenge", value)];

@@ -175,6 +175,10 @@ impl Wired {
         else {
             return refuse(StatusCode::UNAUTHORIZED, "not authenticated");
         };
+        if let Err(refusal) = door.admits(&plain(headers)) {
+            shared.vigil.unproven(&origin.name, (shared.clock)());
+            return turned_away(&shared, origin, refusal).await;
+        }
         let whole = match Whole::read(body, BODY_BYTES_MAX, &self.budget).await {
             Ok(whole) => whole,
             Err(unread) => return unread.answer(),

@@ -2,7 +2,7 @@
 //! records, so that the figures say what the records say. No label holds anything of a person.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use axum::http::{StatusCode, header};
@@ -83,7 +83,7 @@ pub(crate) struct Metrics {
     rejects: Counts,
     requests: Counts,
     refused: Counts,
-    doors: Levels,
+    doors: Counts,
     orders: Counts,
     pages: Counts,
     polls: Counts,
@@ -91,7 +91,10 @@ pub(crate) struct Metrics {
     heard: Ages,
     degraded: Levels,
     queue: Levels,
-    store: Levels,
+    ready: Gauge,
+    frozen: Gauge,
+    failed_commits: Counter,
+    stored: Levels,
     ages: Ages,
     /// When each poller was last caught up, or began.
     caught_up: Mutex<BTreeMap<String, Time>>,
@@ -122,7 +125,7 @@ impl Metrics {
             rejects: Counts::default(),
             requests: Counts::default(),
             refused: Counts::default(),
-            doors: Levels::default(),
+            doors: Counts::default(),
             orders: Counts::default(),
             pages: Counts::default(),
             polls: Counts::default(),
@@ -130,7 +133,10 @@ impl Metrics {
             heard: Ages::default(),
             degraded: Levels::default(),
             queue: Levels::default(),
-            store: Levels::default(),
+            ready: Gauge::default(),
+            frozen: Gauge::default(),
+            failed_commits: Counter::default(),
+            stored: Levels::default(),
             ages: Ages::default(),
             caught_up: Mutex::default(),
             next_record: Mutex::new(next_record),
@@ -157,7 +163,11 @@ impl Metrics {
         all.register("source_heard_age_seconds", help, self.heard.clone());
         all.register("source_degraded", "1 where a source is degraded", self.degraded.clone());
         all.register("waiting", "What waits, by where", self.queue.clone());
-        all.register("engine", "What the engine and its store say", self.store.clone());
+        all.register("ready", "1 while the store commits", self.ready.clone());
+        all.register("frozen", "1 while a freeze is in force", self.frozen.clone());
+        let help = "Groups that could not be committed since the start";
+        all.register("failed_commits", help, self.failed_commits.clone());
+        all.register("stored", "What the store holds, by what", self.stored.clone());
         all.register(
             "age_seconds",
             "Age of the directory and of the checkpoint",
@@ -293,13 +303,9 @@ impl Metrics {
         ] {
             level(&self.queue, "place", place, u64::try_from(count).unwrap_or(u64::MAX));
         }
-        for (what, count) in [
-            ("ready", u64::from(handle.is_ready())),
-            ("frozen", u64::from(handle.is_frozen())),
-            ("failed_commits", handle.failed_commits()),
-        ] {
-            level(&self.store, "what", what, count);
-        }
+        self.ready.set(i64::from(handle.is_ready()));
+        self.frozen.set(i64::from(handle.is_frozen()));
+        set(&self.failed_commits, handle.failed_commits());
         for (source, counts) in doors {
             for (reason, count) in [
                 ("unproven", counts.unproven),
@@ -310,8 +316,7 @@ impl Metrics {
                 ("repeated", counts.repeated),
             ] {
                 let labels = vec![("source", source.clone()), ("reason", reason.to_owned())];
-                let count = i64::try_from(count).unwrap_or(i64::MAX);
-                self.doors.get_or_create(&labels).set(count);
+                set(&self.doors.get_or_create(&labels), count);
             }
         }
         let caught_up = self.caught_up.lock().unwrap_or_else(PoisonError::into_inner);
@@ -341,7 +346,7 @@ impl Metrics {
             ("pages_waiting", counts.notices),
             ("outbox", counts.outbox_waiting.saturating_add(counts.outbox_claimed)),
         ] {
-            let gauge = self.store.get_or_create_owned(&one("what", what));
+            let gauge = self.stored.get_or_create_owned(&one("what", what));
             gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
         }
         if let Some(head) = views.state_row(tenant, "directory", "current")? {
@@ -355,6 +360,11 @@ impl Metrics {
         }
         Ok(())
     }
+}
+
+/// A counter that somebody else keeps.
+fn set(counter: &Counter, count: u64) {
+    counter.inner().store(count, Ordering::Relaxed);
 }
 
 fn text<'v>(body: &'v Value, name: &str) -> &'v str {

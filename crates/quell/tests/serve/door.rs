@@ -196,6 +196,13 @@ async fn slow_and_greedy_senders_hold_nothing() {
     let viewer = format!("{head}authorization: Bearer {}\r\n\r\n", ROLES[1].1);
     let early = heard(&serve.control, &viewer).await;
     assert!(early.starts_with("HTTP/1.1 403 "), "{early}");
+    let early = heard(
+        &serve.intake,
+        "POST /v1/sources/okta HTTP/1.1\r\nhost: quell\r\nauthorization: Bearer wrong\r\n\
+         connection: close\r\ncontent-length: 9\r\n\r\n",
+    )
+    .await;
+    assert!(early.starts_with("HTTP/1.1 401 "), "{early}");
     // All seats of this address taken by heads that never end: one more is turned away, and when
     // the deadline of the heads is over everybody is welcome again.
     let mut slow = Vec::new();
@@ -335,14 +342,14 @@ async fn figures_say_what_happened_and_nothing_of_anybody() {
         "quell_rejects_total{source=\"okta\",reason=\"unlisted_event\"}",
         "quell_refused_total{source=\"okta\",status=\"401\"}",
         "quell_refused_total{source=\"unknown\",status=\"401\"}",
-        "quell_door_turned_away{source=\"okta\",reason=\"unproven\"}",
+        "quell_door_turned_away_total{source=\"okta\",reason=\"unproven\"}",
         "quell_stage_seconds_count{stage=\"event_to_received\"}",
         "quell_stage_seconds_count{stage=\"received_to_committed\"}",
         "quell_requests_total{listener=\"intake\",method=\"post\",route=\"/v1/sources/{name}\",\
          status=\"202\"}",
-        "quell_engine{what=\"frozen\"}",
-        "quell_engine{what=\"ready\"}",
-        "quell_engine{what=\"failed_commits\"}",
+        "quell_frozen",
+        "quell_ready",
+        "quell_failed_commits_total",
         "quell_waiting{place=\"intakes\"}",
         "quell_source_degraded{source=\"okta\"}",
     ];
@@ -358,13 +365,13 @@ async fn figures_say_what_happened_and_nothing_of_anybody() {
         quell_rejects_total{source="okta",reason="unlisted_event"} - 1
         quell_refused_total{source="okta",status="401"} - 1
         quell_refused_total{source="unknown",status="401"} - 2
-        quell_door_turned_away{source="okta",reason="unproven"} 0 1
+        quell_door_turned_away_total{source="okta",reason="unproven"} 0 1
         quell_stage_seconds_count{stage="event_to_received"} - 2
         quell_stage_seconds_count{stage="received_to_committed"} - 2
         quell_requests_total{listener="intake",method="post",route="/v1/sources/{name}",status="202"} - 2
-        quell_engine{what="frozen"} 0 1
-        quell_engine{what="ready"} 1 1
-        quell_engine{what="failed_commits"} 0 0
+        quell_frozen 0 1
+        quell_ready 1 1
+        quell_failed_commits_total 0 0
         quell_waiting{place="intakes"} 0 0
         quell_source_degraded{source="okta"} 0 0
     "#]].assert_eq(&table);
@@ -418,6 +425,31 @@ async fn a_source_that_proves_nothing_is_degraded_until_it_does() {
         okta well: it speaks again
     "#]]
     .assert_eq(&words.collect::<String>());
+    serve.stop().await;
+}
+
+/// Nothing listens where it polls: after three failures the journal says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poller_that_gets_no_answer_is_degraded() {
+    let folder = folder().await;
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    folder.settings(&format!(
+        "[[source]]\nname = \"log\"\npack = \"okta\"\n[source.poll]\n\
+         url = \"http://{closed}\"\ntoken = \"file:okta.token\"\nevery_s = 1\n"
+    ));
+    let serve = folder.serve().await;
+    let row = until("the poller is degraded", async || {
+        let rows = serve.get("/v1/records?type=source_degraded").await;
+        rows.pointer("/0/body").cloned().ok_or_else(|| rows.to_string())
+    })
+    .await;
+    let text = |name: &str| row.get(name).and_then(Value::as_str).unwrap().to_owned();
+    assert_eq!((text("source"), text("state")), ("log".to_owned(), "degraded".to_owned()));
+    assert!(text("why").starts_with("no answer"), "{row}");
+    let figures = serve.figures(ROLES[0].1).await;
+    let failed = figures.get("quell_polls_total{source=\"log\",result=\"failed\"}");
+    assert!(failed.is_some_and(|count| *count >= 3.0), "{figures:?}");
+    assert_eq!(figures.get("quell_source_degraded{source=\"log\"}"), Some(&1.0));
     serve.stop().await;
 }
 
