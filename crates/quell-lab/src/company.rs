@@ -12,6 +12,9 @@ use sha2::{Digest as _, Sha256};
 /// The provider's name under which the lab's accounts are kept.
 pub const PROVIDER: &str = "okta";
 
+/// The name of the provider in the Graph dialect.
+pub const ENTRA_PROVIDER: &str = "entra_id";
+
 /// From where, and with what, somebody signs in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
@@ -40,6 +43,17 @@ impl Person {
     /// Its account at the lab's provider.
     pub fn account(&self) -> Option<&Account> {
         self.identity.accounts.iter().find(|account| account.provider == PROVIDER)
+    }
+
+    /// Its account at the lab's provider in the Graph dialect, which the directory of the company
+    /// does not name by itself: an object id, always the same for the same person.
+    pub fn entra_account(&self) -> Option<Account> {
+        let account = self.account()?;
+        Some(Account {
+            provider: ENTRA_PROVIDER.to_owned(),
+            id: crate::event::uuid(&[ENTRA_PROVIDER, &self.identity.key]),
+            login: account.login.clone(),
+        })
     }
 }
 

@@ -2,10 +2,12 @@
 //! provider. Knows the core's identities and nothing of the engine, the targets or the sources.
 //!
 //! Reading order: [`mod@company`] (invented people), [`attack`] (records in the vendors' own
-//! shapes), then [`Provider`] (an identity provider in the Okta dialect that holds real sessions).
+//! shapes), then the identity providers that hold real sessions: [`Provider`] in the Okta dialect,
+//! [`entra::Entra`] in that of Microsoft Graph.
 
 pub mod attack;
 pub mod company;
+pub mod entra;
 mod event;
 mod provider;
 

@@ -7,8 +7,8 @@ pub(crate) mod effects;
 pub(crate) mod fault;
 mod filter;
 mod log;
-mod portal;
-mod world;
+pub(crate) mod portal;
+pub(crate) mod world;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -313,7 +313,7 @@ async fn dress(State(shared): Lab, request: Request, next: Next) -> Response {
     response
 }
 
-fn set(headers: &mut HeaderMap, name: &'static str, value: &str) {
+pub(crate) fn set(headers: &mut HeaderMap, name: &'static str, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         // a fault may have set its own
         headers.entry(name).or_insert(value);
@@ -332,12 +332,12 @@ fn error(status: StatusCode, code: &str, summary: &str) -> Response {
     answer(status, &body)
 }
 
-fn answer(status: StatusCode, body: &Value) -> Response {
+pub(crate) fn answer(status: StatusCode, body: &Value) -> Response {
     let json = HeaderValue::from_static("application/json");
     (status, [(header::CONTENT_TYPE, json)], body.to_string()).into_response()
 }
 
 /// The system's clock: the lab is a real service.
-fn now() -> Time {
+pub(crate) fn now() -> Time {
     Time(jiff::Timestamp::now().as_microsecond())
 }

@@ -2,7 +2,8 @@
 //! credentials. Never touches stores, sources or rules, and has no clock: times are arguments.
 //!
 //! Reading order: [`Target`] (the interface and its life of a call), [`VendorClient`] (the one way
-//! to a vendor), then one vendor a module: [`okta`], [`oidc`]. [`webhook`] is the page to people.
+//! to a vendor), then one vendor a module: [`okta`], [`entra`], [`oidc`]. [`webhook`] is the page
+//! to people.
 
 mod classify;
 mod secret;
@@ -10,6 +11,7 @@ mod target;
 mod text;
 mod vendor;
 
+pub mod entra;
 pub mod oidc;
 pub mod okta;
 pub mod webhook;

@@ -1,4 +1,5 @@
-//! Okta: end sessions, force reauthentication, suspend and unsuspend over the management API.
+//! Okta: end sessions, force reauthentication, step-up by a group, suspend and unsuspend over the
+//! management API.
 //! Only documented calls; what Okta cannot prove is said, not assumed.
 //!
 //! Sources: Okta management API 2026.06 (User sessions, User lifecycle, User OAuth, System Log).
@@ -6,6 +7,7 @@
 //! tokens and the System Log.
 
 mod end;
+mod group;
 mod log;
 mod suspend;
 mod tokens;
@@ -28,6 +30,9 @@ pub struct OktaConfig {
     /// access token of a service app (`Auth::Bearer`). Least scopes: `okta.users.manage`,
     /// `okta.logs.read`.
     pub vendor: VendorConfig,
+    /// The id of the group that a sign-on policy asks a stronger sign-in of; without it there is
+    /// no `step_up`. Its scope is `okta.groups.manage`.
+    pub step_up_group: Option<String>,
     /// Immutable user ids that are never acted on.
     pub protected: BTreeSet<String>,
     /// Microseconds of quiet after an end of sessions in which nothing of the user may succeed.
@@ -44,6 +49,7 @@ impl OktaConfig {
         Self {
             name: name.into(),
             vendor: VendorConfig { codes: own_codes, ..vendor },
+            step_up_group: None,
             protected: BTreeSet::new(),
             quiet: 5 * SECOND,
             log_lag: 2 * MINUTE,
@@ -57,6 +63,7 @@ impl OktaConfig {
 pub struct Okta {
     name: String,
     client: VendorClient,
+    group: Option<String>,
     protected: BTreeSet<String>,
     quiet: i64,
     log_lag: i64,
@@ -67,11 +74,16 @@ impl Okta {
     /// Builds the target; nothing is sent.
     ///
     /// # Errors
-    /// [`BadConfig`] as for [`VendorClient::new`].
+    /// [`BadConfig`] as for [`VendorClient::new`], and for a group whose id is none.
     pub fn new(config: OktaConfig) -> Result<Self, BadConfig> {
+        if config.step_up_group.as_deref().is_some_and(|group| !is_id(group)) {
+            let why = "it is no Okta group id".to_owned();
+            return Err(BadConfig::Member { member: "step_up_group", why });
+        }
         Ok(Self {
             name: config.name,
             client: VendorClient::new(VendorConfig { codes: own_codes, ..config.vendor })?,
+            group: config.step_up_group,
             protected: config.protected,
             quiet: config.quiet.max(0),
             log_lag: config.log_lag.max(0),
@@ -106,7 +118,10 @@ impl Target for Okta {
             quiet: 0,
             undoes: true,
         };
-        vec![ends, reauth, suspend]
+        let step_up =
+            Capability { action: Action::StepUp, read_back_lag: group::GROUP_LAG, ..suspend };
+        let step_up = self.group.as_ref().map(|_| step_up);
+        [ends, reauth, suspend].into_iter().chain(step_up).collect()
     }
 
     fn protected(&self) -> &BTreeSet<String> {
@@ -119,7 +134,7 @@ impl Target for Okta {
             for path in ["/api/v1/users?limit=1", "/api/v1/logs?limit=1"] {
                 self.client.send(Ask::get(path, AGENT), now, &mut trace).await?.json()?;
             }
-            Ok(())
+            self.check_group(now).await
         })
     }
 
@@ -132,6 +147,7 @@ impl Target for Okta {
         Box::pin(async move {
             match call.action {
                 Action::EndSessions | Action::ForceReauth => self.probe_end(call, now, trace).await,
+                Action::StepUp => self.probe_step_up(call, now, trace).await,
                 Action::Suspend => self.probe_suspend(call, now, trace).await,
                 _ => Err(cannot(call)),
             }
@@ -147,6 +163,7 @@ impl Target for Okta {
         Box::pin(async move {
             match call.action {
                 Action::EndSessions | Action::ForceReauth => self.end(call, now, trace).await,
+                Action::StepUp => self.step_up(call, now, trace).await,
                 Action::Suspend => self.suspend(call, now, trace).await,
                 _ => Err(cannot(call)),
             }
@@ -164,6 +181,7 @@ impl Target for Okta {
                 Action::EndSessions | Action::ForceReauth => {
                     self.read_back_end(call, now, trace).await
                 }
+                Action::StepUp => self.read_back_step_up(call, now, trace).await,
                 Action::Suspend => self.read_back_suspend(call, now, trace).await,
                 _ => Err(cannot(call)),
             }
@@ -178,6 +196,7 @@ impl Target for Okta {
     ) -> BoxFuture<'a, Result<Said, Refusal>> {
         Box::pin(async move {
             match call.action {
+                Action::StepUp => self.step_down(call, now, trace).await,
                 Action::Suspend => self.unsuspend(call, now, trace).await,
                 _ => Err(cannot(call)),
             }
@@ -192,6 +211,7 @@ impl Target for Okta {
     ) -> BoxFuture<'a, Result<Said, Refusal>> {
         Box::pin(async move {
             match call.action {
+                Action::StepUp => self.read_back_step_down(call, now, trace).await,
                 Action::Suspend => self.read_back_unsuspend(call, now, trace).await,
                 _ => Err(cannot(call)),
             }
@@ -203,13 +223,17 @@ impl Target for Okta {
 /// digits, never a login, so that nothing else can get into the path or a filter.
 fn user_path(call: &Call) -> Result<String, Refusal> {
     let id = &call.account.id;
-    let fine = (1..=100).contains(&id.len())
-        && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
-    if !fine {
+    if !is_id(id) {
         let detail = "the account's id is no Okta user id: nothing was sent";
         return Err(Refusal::new(Fault::BadRequest, detail));
     }
     Ok(format!("/api/v1/users/{}", crate::text::encode(id)))
+}
+
+/// Letters, digits, `_` and `-`.
+fn is_id(id: &str) -> bool {
+    (1..=100).contains(&id.len())
+        && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
 }
 
 fn cannot(call: &Call) -> Refusal {

@@ -215,6 +215,14 @@ impl Trace {
         }
     }
 
+    /// Takes in a request that was to prepare the one that matters, and failed: nothing of the
+    /// order has left with it.
+    pub(crate) fn prepared(&mut self, other: Self) {
+        let sent = self.sent;
+        self.merge(other);
+        self.sent = sent;
+    }
+
     /// The request lines; a next page is the vendor's own words.
     fn request(&self) -> String {
         let mut text = self.requests.join("; ");

@@ -99,7 +99,7 @@ pub enum BadConfig {
 }
 
 /// One request.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Ask {
     /// The method.
     pub(crate) method: Method,
@@ -115,6 +115,9 @@ pub(crate) struct Ask {
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     /// The body.
     pub(crate) body: Option<Vec<u8>>,
+    /// Secrets that stand in headers or body beside the client's own credential: none of them is
+    /// kept of what the vendor answers.
+    pub(crate) secrets: Vec<Secret>,
 }
 
 impl Ask {
@@ -128,6 +131,7 @@ impl Ask {
             agent: agent.to_owned(),
             headers: Vec::new(),
             body: None,
+            secrets: Vec::new(),
         }
     }
 
@@ -259,7 +263,9 @@ impl VendorClient {
         let effecting = ask.effecting;
         let expected = ask.expected.clone();
         let url = self.url(&ask.path)?;
-        trace.keep_out(&self.unspoken);
+        let mut unspoken = self.unspoken.clone();
+        ask.secrets.iter().for_each(|secret| unspoken.add(secret.reveal()));
+        trace.keep_out(&unspoken);
         trace.asked(format!("{} {}{}", ask.method, self.prefix, ask.path));
         let mut request = self.http.request(ask.method, url);
         request = request.header(header::USER_AGENT, ask.agent);
@@ -275,12 +281,12 @@ impl VendorClient {
         }
         let response = match request.send().await {
             Ok(response) => response,
-            Err(error) => return Err(self.lost(&error, effecting, trace)),
+            Err(error) => return Err(lost(&error, &unspoken, effecting, trace)),
         };
         trace.sent();
         let status = response.status().as_u16();
         let headers = response.headers().clone();
-        trace.answered(status, classify::request_id(&headers, &self.unspoken));
+        trace.answered(status, classify::request_id(&headers, &unspoken));
         let (body, cut) = self.body(response).await;
         if cut.is_none() {
             trace.body(&body);
@@ -291,7 +297,8 @@ impl VendorClient {
             expected.contains(&status)
         };
         if !fine {
-            return Err(self.refusal(status, &body, &headers, effecting, now));
+            let answer = Unexpected { status, body: &body, headers: &headers, effecting };
+            return Err(self.refusal(&answer, &unspoken, now));
         }
         let next = classify::next_link(&headers).map(|link| self.own(&link)).transpose()?;
         Ok(Reply { status, body, cut, next, date: classify::date(&headers) })
@@ -348,31 +355,13 @@ impl VendorClient {
         }
     }
 
-    fn lost(&self, error: &reqwest::Error, effecting: bool, trace: &mut Trace) -> Refusal {
-        if error.is_connect() {
-            let detail = format!("no connection, nothing was sent: {}", chain(error));
-            return Refusal::new(Fault::Transient, self.people(&detail));
-        }
-        trace.sent();
-        let what = if error.is_timeout() { "no answer in time" } else { "the connection was lost" };
-        let detail = format!("{what}: {}", chain(error));
-        let fault = if effecting { Fault::Indeterminate } else { Fault::Transient };
-        Refusal::new(fault, self.people(&detail))
-    }
-
-    fn refusal(
-        &self,
-        status: u16,
-        body: &[u8],
-        headers: &header::HeaderMap,
-        effecting: bool,
-        now: Time,
-    ) -> Refusal {
-        let (code, summary) = self.vendor_words(body);
+    fn refusal(&self, answer: &Unexpected<'_>, unspoken: &Unspoken, now: Time) -> Refusal {
+        let status = answer.status;
+        let (code, summary) = vendor_words(answer.body, unspoken);
         let own = code.as_deref().and_then(|code| (self.codes)(status, code));
-        let fault = own.unwrap_or_else(|| classify::by_status(status, effecting));
+        let fault = own.unwrap_or_else(|| classify::by_status(status, answer.effecting));
         let wait = matches!(fault, Fault::Throttled | Fault::Transient);
-        let retry_at = if wait { classify::retry_at(headers, now) } else { None };
+        let retry_at = if wait { classify::retry_at(answer.headers, now) } else { None };
         let mut detail = format!("answered {status}");
         if (300..400).contains(&status) {
             detail.push_str(": a redirect, not followed");
@@ -380,26 +369,47 @@ impl VendorClient {
         for word in [code.as_deref(), summary.as_deref()].into_iter().flatten() {
             detail.push_str(&format!(": {word}"));
         }
-        Refusal { fault, retry_at, status: Some(status), code, detail: self.people(&detail) }
+        let detail = unspoken.people(&detail, crate::text::DETAIL_MAX);
+        Refusal { fault, retry_at, status: Some(status), code, detail }
     }
+}
 
-    /// A text that people may read: the credential taken out, cleaned, cut.
-    fn people(&self, text: &str) -> String {
-        self.unspoken.people(text, crate::text::DETAIL_MAX)
-    }
+/// An answer that was not the expected one.
+struct Unexpected<'a> {
+    status: u16,
+    body: &'a [u8],
+    headers: &'a header::HeaderMap,
+    effecting: bool,
+}
 
-    /// The vendor's code and sentence from an error body: Okta's (`errorCode`), OAuth's (`error`,
-    /// RFC 6749 section 5.2) and Microsoft's (`error.code`) shapes.
-    fn vendor_words(&self, body: &[u8]) -> (Option<String>, Option<String>) {
-        let Ok(value) = serde_json::from_slice::<Value>(body) else { return (None, None) };
-        let at = |pointer: &str| value.pointer(pointer).and_then(Value::as_str);
-        let code = at("/errorCode").or_else(|| at("/error/code")).or_else(|| at("/error"));
-        let summary = at("/errorSummary")
-            .or_else(|| at("/error/message"))
-            .or_else(|| at("/error_description"));
-        let words = |text: &str, max| self.unspoken.people(text, max);
-        (code.map(|c| words(c, 80)), summary.map(|s| words(s, 160)))
+fn lost(
+    error: &reqwest::Error,
+    unspoken: &Unspoken,
+    effecting: bool,
+    trace: &mut Trace,
+) -> Refusal {
+    let people = |detail: &str| unspoken.people(detail, crate::text::DETAIL_MAX);
+    if error.is_connect() {
+        let detail = format!("no connection, nothing was sent: {}", chain(error));
+        return Refusal::new(Fault::Transient, people(&detail));
     }
+    trace.sent();
+    let what = if error.is_timeout() { "no answer in time" } else { "the connection was lost" };
+    let detail = format!("{what}: {}", chain(error));
+    let fault = if effecting { Fault::Indeterminate } else { Fault::Transient };
+    Refusal::new(fault, people(&detail))
+}
+
+/// The vendor's code and sentence from an error body: Okta's (`errorCode`), OAuth's (`error`, RFC
+/// 6749 section 5.2) and Microsoft's (`error.code`) shapes.
+fn vendor_words(body: &[u8], unspoken: &Unspoken) -> (Option<String>, Option<String>) {
+    let Ok(value) = serde_json::from_slice::<Value>(body) else { return (None, None) };
+    let at = |pointer: &str| value.pointer(pointer).and_then(Value::as_str);
+    let code = at("/errorCode").or_else(|| at("/error/code")).or_else(|| at("/error"));
+    let summary =
+        at("/errorSummary").or_else(|| at("/error/message")).or_else(|| at("/error_description"));
+    let words = |text: &str, max| unspoken.people(text, max);
+    (code.map(|c| words(c, 80)), summary.map(|s| words(s, 160)))
 }
 
 fn base_url(text: &str) -> Result<Url, BadConfig> {

@@ -30,7 +30,7 @@ pub(crate) struct Effects {
 }
 
 impl Effects {
-    pub(super) fn open(path: Option<PathBuf>) -> std::io::Result<Self> {
+    pub(crate) fn open(path: Option<PathBuf>) -> std::io::Result<Self> {
         let file = match path {
             Some(path) => Some(OpenOptions::new().create(true).append(true).open(path)?),
             None => None,
@@ -41,7 +41,7 @@ impl Effects {
     /// Writes one down; the caller is answered only afterwards.
     ///
     /// *Crash*: what the provider held is gone with it; the file tells what was answered.
-    pub(super) fn happened(&self, effect: Effect) -> std::io::Result<()> {
+    pub(crate) fn happened(&self, effect: Effect) -> std::io::Result<()> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let (effects, file) = &mut *kept;
         if let Some(file) = file {
@@ -54,7 +54,7 @@ impl Effects {
         Ok(())
     }
 
-    pub(super) fn all(&self) -> Vec<Effect> {
+    pub(crate) fn all(&self) -> Vec<Effect> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).0.clone()
     }
 }

@@ -98,7 +98,7 @@ pub(crate) struct Faults(Mutex<VecDeque<Injected>>);
 const FAULTS_MAX: usize = 10_000;
 
 impl Faults {
-    pub(super) fn push(&self, injected: Injected) -> Result<(), BadPath> {
+    pub(crate) fn push(&self, injected: Injected) -> Result<(), BadPath> {
         if !injected.path.starts_with('/') || injected.path.len() > 512 {
             return Err(BadPath(injected.path.chars().take(80).collect()));
         }
@@ -109,7 +109,7 @@ impl Faults {
         Ok(())
     }
 
-    pub(super) fn pending(&self) -> usize {
+    pub(crate) fn pending(&self) -> usize {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
@@ -136,12 +136,21 @@ pub(super) async fn around(
     request: Request,
     next: Next,
 ) -> Response {
+    stand(&shared.faults, &cut, request, next, failed).await
+}
+
+/// Lets a request through, or go wrong as the next fault for it says; `failed` is an error status
+/// in the dialect of the provider.
+pub(crate) async fn stand(
+    faults: &Faults,
+    cut: &Cut,
+    request: Request,
+    next: Next,
+    failed: fn(u16, Option<u32>) -> Response,
+) -> Response {
     let control = request.uri().path().starts_with("/lab/faults");
-    let fault = if control {
-        None
-    } else {
-        shared.faults.take(request.method().as_str(), request.uri().path())
-    };
+    let fault =
+        if control { None } else { faults.take(request.method().as_str(), request.uri().path()) };
     let Some(fault) = fault else { return next.run(request).await };
     let first = match fault {
         Fault::Answer { after_effect, .. }
@@ -188,7 +197,7 @@ fn failed(status: u16, retry_after: Option<u32>) -> Response {
 
 /// Cuts one connection.
 #[derive(Debug, Clone)]
-pub(super) struct Cut(Arc<AtomicBool>);
+pub(crate) struct Cut(Arc<AtomicBool>);
 
 impl Cut {
     fn cut(&self) {
@@ -211,7 +220,7 @@ impl Connected<IncomingStream<'_, Listener>> for Cut {
 
 /// A listener whose connections can be cut from within.
 #[derive(Debug)]
-pub(super) struct Listener(pub(super) TcpListener);
+pub(crate) struct Listener(pub(crate) TcpListener);
 
 impl axum::serve::Listener for Listener {
     type Io = Line;
@@ -231,7 +240,7 @@ impl axum::serve::Listener for Listener {
 
 /// One connection.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(crate) struct Line {
     stream: TcpStream,
     cut: Cut,
 }

@@ -184,13 +184,13 @@ fn is_client(shared: &Shared, headers: &HeaderMap, form: &BTreeMap<String, Strin
 }
 
 /// The members of a form body; an unreadable one has none.
-fn form(body: &str) -> BTreeMap<String, String> {
+pub(crate) fn form(body: &str) -> BTreeMap<String, String> {
     let uri = format!("/?{body}").parse::<Uri>();
     let query = uri.ok().and_then(|uri| Query::try_from_uri(&uri).ok());
     query.map_or_else(BTreeMap::new, |Query(form)| form)
 }
 
-fn cookie(headers: &HeaderMap) -> Option<String> {
+pub(crate) fn cookie(headers: &HeaderMap) -> Option<String> {
     let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     let mut pairs = cookies.flat_map(|value| value.split(';'));
     pairs.find_map(|pair| pair.trim().strip_prefix("sid=").map(str::to_owned))

@@ -447,12 +447,12 @@ impl World {
     }
 }
 
-fn micros(duration: std::time::Duration) -> i64 {
+pub(crate) fn micros(duration: std::time::Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// Thirty-two bytes that differ from run to run; good enough for a lab on loopback.
-fn seed() -> [u8; 32] {
+pub(crate) fn seed() -> [u8; 32] {
     let words: Vec<u8> =
         (0_u8..4).flat_map(|n| RandomState::new().hash_one(n).to_be_bytes()).collect();
     Sha256::digest(&words).into()

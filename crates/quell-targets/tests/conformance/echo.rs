@@ -13,9 +13,18 @@ fn sent(asked: &Asked) -> &str {
     asked.headers["authorization"].to_str().unwrap()
 }
 
+/// A token is what Entra ID is shown; it is the credential here, so that the same is looked for.
+fn token(asked: &Asked) -> Option<(u16, Value)> {
+    let body = json!({ "expires_in": 3600, "access_token": CREDENTIAL });
+    asked.path.ends_with("/token").then_some((200, body))
+}
+
 /// Errors in which the credential stands whole, in two by a character that nobody sees, and at the
 /// place where the text is cut.
 fn errors(vendor: &mut Vendor, asked: &Asked) -> (u16, Value) {
+    if let Some(token) = token(asked) {
+        return token;
+    }
     let sent = sent(asked);
     let word = sent.split(' ').next_back().unwrap();
     let (head, tail) = word.split_at(word.len() / 2);
@@ -28,6 +37,9 @@ fn errors(vendor: &mut Vendor, asked: &Asked) -> (u16, Value) {
 
 /// Answers in which it stands where states, kinds of events and next pages do.
 fn answers(vendor: &mut Vendor, asked: &Asked) -> (u16, Value) {
+    if let Some(token) = token(asked) {
+        return token;
+    }
     let word = sent(asked).split(' ').next_back().unwrap().to_owned();
     vendor.request_id = Some(format!("req-{word}"));
     let host = asked.headers["host"].to_str().unwrap();
@@ -45,7 +57,12 @@ fn answers(vendor: &mut Vendor, asked: &Asked) -> (u16, Value) {
                 "outcome": { "result": "SUCCESS" }, "actor": { "id": word },
             },
         ]),
-        "clients" | "tokens" | "sessions" => json!([]),
+        "clients" | "tokens" | "sessions" | "groups" => json!([]),
+        "checkMemberGroups" => json!({ "value": [word] }),
+        id if id == crate::entra::USER => json!({
+            "id": id, "accountEnabled": true, "riskState": word, "userType": word,
+            "signInSessionsValidFromDateTime": word,
+        }),
         _ => json!({ "id": account, "status": word }),
     };
     (200, body)

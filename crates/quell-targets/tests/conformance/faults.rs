@@ -98,7 +98,9 @@ async fn strike(
     assert!(vendor.iter().all(|asked| asked.path != "/elsewhere"), "{vendor:?}");
     let struck = vendor.iter().filter(|asked| (subject.strikes(verb))(asked)).count();
     if matches!(verb, Verb::Execute | Verb::Undo) {
-        assert_eq!(struck, 1, "{vendor:?}");
+        // a token that is refused was not looked at any further: another one is tried, once
+        let again = subject.renews && wrong == Wrong::Status(401);
+        assert!(struck == 1 || (again && struck == 2), "{vendor:?}");
         let happened = server.effects() > effects && subject_happened(&server, verb);
         assert_eq!(happened, happens, "{told}");
         honest(&told, wrong, happens);

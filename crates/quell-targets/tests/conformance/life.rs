@@ -31,7 +31,8 @@ async fn every_action_is_probed_done_and_proven() {
                 call.verb = *verb;
                 let read = !matches!(verb, Verb::Execute | Verb::Undo);
                 let effects = server.effects();
-                let outcome = target.call(&call, if read { LATER } else { NOW }).await;
+                let at = if read && *verb != Verb::Probe { LATER } else { NOW };
+                let outcome = target.call(&call, at).await;
                 assert_eq!((outcome.order, outcome.verb), (call.order, *verb));
                 assert!(!(read && server.effects() > effects), "a read changed something");
                 if let Answer::Before { snapshot, .. } = &outcome.answer {
@@ -62,8 +63,20 @@ async fn every_action_is_probed_done_and_proven() {
           alive > absent > accepted > done > accepted
         okta suspend (after_read_back, 2 effects)
           alive > absent > accepted > done > accepted > absent > accepted > done
+        okta step_up (after_read_back, 3 effects)
+          alive > absent > accepted > done > accepted > absent > accepted > done
         oidc end_sessions (safe, 2 effects)
           alive > absent > accepted > done > accepted
+        entra_id end_sessions (safe, 2 effects)
+          alive > absent > accepted > done > accepted
+        entra_id force_reauth (safe, 2 effects)
+          alive > absent > accepted > done > accepted
+        entra_id step_up (after_read_back, 2 effects)
+          alive > absent > accepted > done > accepted > absent > accepted > done
+        entra_id confirm_compromised (safe, 3 effects)
+          alive > absent > accepted > done > accepted > absent > accepted > done
+        entra_id suspend (after_read_back, 3 effects)
+          alive > absent > accepted > done > accepted > absent > accepted > done
     "#]]
     .assert_eq(&lines);
 }

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod echo;
 #[cfg(test)]
+mod entra;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod life;

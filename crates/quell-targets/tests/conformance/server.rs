@@ -93,6 +93,8 @@ pub(crate) struct Vendor {
     pub(crate) plan: Option<Plan>,
     /// Where lists say that they go on.
     pub(crate) next: Option<String>,
+    /// The clock that answers carry, as an HTTP date; the machine's when there is none.
+    pub(crate) date: Option<&'static str>,
     /// The id of the request that answers carry.
     pub(crate) request_id: Option<String>,
 }
@@ -162,12 +164,15 @@ async fn answer(
         let plan = vendor.plan.filter(|plan| (plan.strikes)(&asked));
         let happens = plan.is_none_or(|plan| plan.happens);
         let carried = happens.then(|| (script.dialect)(&mut vendor, &asked));
-        let head = (vendor.next.clone(), vendor.request_id.clone());
+        let head = (vendor.next.clone(), vendor.request_id.clone(), vendor.date);
         (plan, carried.map(|(status, body)| (status, body, head)))
     };
     match (plan.map(|plan| plan.wrong), carried) {
-        (None, Some((status, body, (next, id)))) => {
+        (None, Some((status, body, (next, id, date)))) => {
             let mut response = Response::builder().status(status);
+            if let Some(date) = date {
+                response = response.header("date", date);
+            }
             if let Some(id) = id {
                 response = response.header("x-request-id", id);
             }

@@ -9,6 +9,7 @@ use quell_core::id::{CaseId, OrderId};
 use quell_core::identity::Account;
 use quell_core::order::{Answer, Call, Outcome, Verb};
 use quell_core::time::{HOUR, SECOND, Time};
+use quell_targets::entra::Entra;
 use quell_targets::oidc::{EndCall, ListCall, Oidc, OidcConfig};
 use quell_targets::okta::{Okta, OktaConfig};
 use quell_targets::{Auth, Secret, Target, VendorConfig};
@@ -26,21 +27,31 @@ pub(crate) struct Subject {
     pub(crate) account: &'static str,
     pub(crate) dialect: Dialect,
     pub(crate) build: fn(VendorConfig, protected: &[&str]) -> Box<dyn Target>,
+    /// It asks for its tokens itself.
+    pub(crate) renews: bool,
+    /// The requests that the reads of a verb rest on; one for a token is none of them.
+    pub(crate) reads: fn(&Asked) -> bool,
+    /// The effecting request of an act.
+    pub(crate) acts: fn(&Asked) -> bool,
     /// The effecting request of an undo.
     pub(crate) undoes: fn(&Asked) -> bool,
 }
 
-pub(crate) const SUBJECTS: [Subject; 2] = [
+pub(crate) const SUBJECTS: [Subject; 3] = [
     Subject {
         name: "okta",
         account: "00u1abcdefghijklmnop",
         dialect: okta,
         build: |vendor, protected| {
             let mut config = OktaConfig::new("okta", vendor);
+            config.step_up_group = Some(OKTA_GROUP.to_owned());
             config.protected = protected.iter().map(|id| (*id).to_owned()).collect();
             Box::new(Okta::new(config).unwrap())
         },
-        undoes: |asked| asked.path.ends_with("/lifecycle/unsuspend"),
+        renews: false,
+        reads: |_| true,
+        acts: |asked| asked.method != Method::GET,
+        undoes: |asked| asked.method != Method::GET,
     },
     Subject {
         name: "oidc",
@@ -60,7 +71,24 @@ pub(crate) const SUBJECTS: [Subject; 2] = [
             config.protected = protected.iter().map(|id| (*id).to_owned()).collect();
             Box::new(Oidc::new(config).unwrap())
         },
+        renews: false,
+        reads: |_| true,
+        acts: |asked| asked.method != Method::GET,
         undoes: |_| false,
+    },
+    Subject {
+        name: "entra_id",
+        account: crate::entra::USER,
+        dialect: crate::entra::dialect,
+        build: |vendor, protected| {
+            let mut config = crate::entra::config(vendor);
+            config.protected = protected.iter().map(|id| (*id).to_owned()).collect();
+            Box::new(Entra::new(config).unwrap())
+        },
+        renews: true,
+        reads: |asked| !asked.path.ends_with("/token"),
+        acts: crate::entra::changes,
+        undoes: crate::entra::changes,
     },
 ];
 
@@ -98,12 +126,15 @@ impl Subject {
     /// True for the requests that a verb rests on.
     pub(crate) fn strikes(&self, verb: Verb) -> fn(&Asked) -> bool {
         match verb {
-            Verb::Execute => |asked| asked.method != Method::GET,
+            Verb::Execute => self.acts,
             Verb::Undo => self.undoes,
-            Verb::Probe | Verb::ReadBack | Verb::ReadBackUndo => |_| true,
+            Verb::Probe | Verb::ReadBack | Verb::ReadBackUndo => self.reads,
         }
     }
 }
+
+/// The step-up group at Okta.
+const OKTA_GROUP: &str = "00g1stepup";
 
 /// When everything is asked.
 pub(crate) const NOW: Time = Time(1_767_261_600_250_000);
@@ -165,6 +196,20 @@ fn okta(vendor: &mut Vendor, asked: &Asked) -> (u16, Value) {
             act(vendor);
             vendor.suspended = suspend;
             (200, json!({}))
+        }
+        ("GET", Some("/groups")) => {
+            let groups = if vendor.suspended { json!([{ "id": OKTA_GROUP }]) } else { json!([]) };
+            (200, groups)
+        }
+        (verb @ ("PUT" | "DELETE"), None)
+            if asked.path == format!("/api/v1/groups/{OKTA_GROUP}/users/{ID}") =>
+        {
+            act(vendor);
+            vendor.suspended = verb == "PUT";
+            (204, Value::Null)
+        }
+        ("GET", None) if asked.path == format!("/api/v1/groups/{OKTA_GROUP}") => {
+            (200, json!({ "id": OKTA_GROUP, "type": "OKTA_GROUP" }))
         }
         ("GET", None) if asked.path == "/api/v1/logs" => {
             let event = |kind: &str, at: Time, agent: &str, actor: &str| {
