@@ -79,6 +79,16 @@ pub(crate) const UNSUSPEND: What = what(
     "Unsuspend Okta user",
     "core.user.config.user_status.unsuspended",
 );
+pub(crate) const GROUP_ADD: What = what(
+    "group.user_membership.add",
+    "Add user to group membership",
+    "core.user_group_member.user_add",
+);
+pub(crate) const GROUP_REMOVE: What = what(
+    "group.user_membership.remove",
+    "Remove user from group membership",
+    "core.user_group_member.user_remove",
+);
 pub(crate) const BREACHED: What = what(
     "security.breached_credential.detected",
     "Breached credential detected",

@@ -6,6 +6,7 @@ mod admin;
 pub(crate) mod effects;
 pub(crate) mod fault;
 mod filter;
+mod groups;
 mod log;
 pub(crate) mod portal;
 pub(crate) mod world;
@@ -21,7 +22,7 @@ use axum::extract::{Query, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, post, put};
 use quell_core::time::{MINUTE, SECOND, Time};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -50,6 +51,10 @@ pub struct Options {
     pub effects_file: Option<PathBuf>,
     /// System Log events of earlier days.
     pub history: Vec<Value>,
+    /// The id of the group of which a stronger sign-in is asked.
+    pub step_up_group: String,
+    /// What links in answers begin with, where a proxy stands in front.
+    pub public_url: Option<String>,
 }
 
 impl Default for Options {
@@ -62,6 +67,8 @@ impl Default for Options {
             rate_limit: 6_000,
             effects_file: None,
             history: Vec::new(),
+            step_up_group: okta_id("00g", "step-up"),
+            public_url: None,
         }
     }
 }
@@ -140,8 +147,10 @@ impl Provider {
             viewer_token: world.secret("viewer", None),
             client_id: okta_id("0oa", "portal"),
             client_secret: world.secret("client", None),
-            base_url,
             rate_limit: options.rate_limit.max(1),
+            step_up_group: options.step_up_group.clone(),
+            public_url: options.public_url.clone().unwrap_or_else(|| base_url.clone()),
+            base_url,
             effects,
             faults: Faults::default(),
             windows: Mutex::default(),
@@ -184,6 +193,11 @@ impl Running {
         (&self.shared.client_id, &self.shared.client_secret)
     }
 
+    /// The group of which a stronger sign-in is asked.
+    pub fn step_up_group(&self) -> &str {
+        &self.shared.step_up_group
+    }
+
     /// Every effecting call that arrived and happened, in order.
     pub fn effects(&self) -> Vec<Effect> {
         self.shared.effects.all()
@@ -222,11 +236,13 @@ impl Drop for Running {
 #[derive(Debug)]
 struct Shared {
     base_url: String,
+    public_url: String,
     token: String,
     viewer_token: String,
     client_id: String,
     client_secret: String,
     rate_limit: u32,
+    step_up_group: String,
     effects: Effects,
     faults: Faults,
     windows: Mutex<BTreeMap<String, (Time, u32)>>,
@@ -273,6 +289,9 @@ fn router(shared: &Arc<Shared>) -> Router {
         .route("/api/v1/users/{id}/sessions", delete(admin::end_sessions))
         .route("/api/v1/users/{id}/lifecycle/suspend", post(admin::suspend))
         .route("/api/v1/users/{id}/lifecycle/unsuspend", post(admin::unsuspend))
+        .route("/api/v1/users/{id}/groups", get(groups::of_user))
+        .route("/api/v1/groups/{group}", get(groups::group))
+        .route("/api/v1/groups/{group}/users/{id}", put(groups::add).delete(groups::remove))
         .route("/api/v1/users/{id}/clients", get(admin::clients))
         .route("/api/v1/users/{id}/clients/{client}/tokens", get(admin::tokens))
         .route("/api/v1/logs", get(admin::logs))

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use quell_core::action::Action;
 use quell_core::authority::matrix::{self, Stated};
 use quell_core::effect::Configured;
 use quell_core::engine::Config;
@@ -15,6 +16,7 @@ use quell_core::rule::Rules;
 use quell_core::time::MINUTE;
 use quell_rules::RuleSet;
 use quell_sources::{EMBEDDED, Pack};
+use quell_targets::entra::{Credential, Entra, EntraConfig};
 use quell_targets::oidc::{EndCall, ListCall, Oidc, OidcConfig};
 use quell_targets::okta::{Okta, OktaConfig};
 use quell_targets::{Auth, Secret, Target, VendorConfig};
@@ -312,7 +314,7 @@ pub(crate) fn targets(
 ) -> Result<BTreeMap<String, Arc<dyn Target>>, Fault> {
     let mut all: BTreeMap<String, Arc<dyn Target>> = BTreeMap::new();
     for settings in &place.settings.target {
-        let token = Secret::new(secret::resolve(&place.folder, &settings.token)?);
+        let token = Secret::new(secret::resolve(&place.folder, settings.credential()?)?);
         let target = target(settings, token, policy)?;
         if all.insert(settings.provider.clone(), target).is_some() {
             let message = format!("two targets for provider `{}`", settings.provider);
@@ -322,24 +324,22 @@ pub(crate) fn targets(
     Ok(all)
 }
 
-/// One target.
+/// One target; `secret` is what its credential refers to.
 pub(crate) fn target(
     settings: &TargetSettings,
-    token: Secret,
+    secret: Secret,
     policy: &Policy,
 ) -> Result<Arc<dyn Target>, Fault> {
-    let bad = |e: &dyn std::fmt::Display| {
-        Fault::config(format!("target `{}`: {e}", settings.provider), "see docs/targets/")
-    };
+    let bad = |e: &dyn std::fmt::Display| bad_target(settings, e);
     let auth = match (settings.kind, settings.auth) {
-        (TargetKind::Okta, AuthScheme::Ssws) => Auth::Ssws(token),
-        _ => Auth::Bearer(token),
+        (TargetKind::EntraId, _) => Auth::None,
+        (TargetKind::Okta, AuthScheme::Ssws) => Auth::Ssws(secret.clone()),
+        _ => Auth::Bearer(secret.clone()),
     };
     let mut vendor = VendorConfig::new(&settings.url, auth);
     if let Some(ms) = settings.timeout_ms {
         vendor.total_timeout = Duration::from_millis(ms.clamp(50, 120_000));
     }
-    let micros = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX / 1000).saturating_mul(1000);
     let protected: BTreeSet<String> = policy
         .protected
         .accounts()
@@ -353,8 +353,10 @@ pub(crate) fn target(
             config.protected = protected;
             config.quiet = settings.quiet_ms.map_or(config.quiet, micros).clamp(0, 5 * MINUTE);
             config.log_lag = settings.lag_ms.map_or(config.log_lag, micros);
+            config.step_up_group.clone_from(&settings.step_up_group);
             Ok(Arc::new(Okta::new(config).map_err(|e| bad(&e))?))
         }
+        TargetKind::EntraId => entra(settings, vendor, secret, protected),
         TargetKind::Oidc => {
             let end = settings.end_sessions.as_ref().ok_or_else(|| {
                 bad(&"`end_sessions` is missing: an OpenID provider has no standard call for it")
@@ -375,6 +377,48 @@ pub(crate) fn target(
             Ok(Arc::new(Oidc::new(config).map_err(|e| bad(&e))?))
         }
     }
+}
+
+/// Entra ID, whose settings are its own.
+fn entra(
+    settings: &TargetSettings,
+    vendor: VendorConfig,
+    secret: Secret,
+    protected: BTreeSet<String>,
+) -> Result<Arc<dyn Target>, Fault> {
+    let bad = |e: &dyn std::fmt::Display| bad_target(settings, e);
+    let must = |name: &str, value: &Option<String>| {
+        value.clone().ok_or_else(|| bad(&format!("`{name}` is missing")))
+    };
+    let tenant = must("tenant_id", &settings.tenant_id)?;
+    let client = must("client_id", &settings.client_id)?;
+    let credential = match &settings.certificate {
+        Some(_) => Credential::Certificate(secret),
+        None => Credential::Secret(secret),
+    };
+    let mut config = EntraConfig::new(&settings.provider, vendor, tenant, client, credential);
+    if let Some(login) = &settings.login_url {
+        config.login.clone_from(login);
+    }
+    if let Some(names) = &settings.actions {
+        let action = |name: &String| {
+            name.parse::<Action>().map_err(|_| bad(&format!("`{name}` is no action")))
+        };
+        config.actions = names.iter().map(action).collect::<Result<_, _>>()?;
+    }
+    config.step_up_group.clone_from(&settings.step_up_group);
+    config.protected = protected;
+    config.effect = settings.effect_ms.map_or(config.effect, micros);
+    config.lag = settings.lag_ms.map_or(config.lag, micros);
+    Ok(Arc::new(Entra::new(config).map_err(|e| bad(&e))?))
+}
+
+fn bad_target(settings: &TargetSettings, e: &dyn std::fmt::Display) -> Fault {
+    Fault::config(format!("target `{}`: {e}", settings.provider), "see docs/targets/")
+}
+
+fn micros(ms: u64) -> i64 {
+    i64::try_from(ms).unwrap_or(i64::MAX / 1000).saturating_mul(1000)
 }
 
 /// What the targets can do, by provider.

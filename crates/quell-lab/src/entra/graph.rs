@@ -205,8 +205,9 @@ pub(super) async fn add_member(
     }
     let body: Value = serde_json::from_str(&body).unwrap_or_default();
     let object = body.get("\u{40}odata.id").and_then(Value::as_str);
-    let prefix = format!("{}/v1.0/directoryObjects/", shared.base_url);
-    let Some(user) = object.and_then(|object| object.strip_prefix(&prefix)) else {
+    // the host may be that of a proxy in front
+    let user = object.and_then(|object| object.split_once("/v1.0/directoryObjects/"));
+    let Some((_, user)) = user else {
         return bad("Invalid URL format specified in @odata.id for reference link.");
     };
     let found = shared.world().user(user).filter(|_| id == shared.options.group).cloned();

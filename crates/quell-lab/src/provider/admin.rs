@@ -38,7 +38,7 @@ pub(super) async fn users(
     let mut response = answer(StatusCode::OK, &Value::Array(body));
     let last = page.last().filter(|last| world.users().last().is_some_and(|end| end.id != last.id));
     if let Some(last) = last {
-        let link = format!("{}/api/v1/users?after={}&limit={limit}", shared.base_url, last.id);
+        let link = format!("{}/api/v1/users?after={}&limit={limit}", shared.public_url, last.id);
         link_header(&mut response, &link, "next");
     }
     response
@@ -219,7 +219,7 @@ pub(super) async fn logs(
             (None, Some(given)) => parts.push(format!("after={}", encode(given))),
             (None, None) => {}
         }
-        format!("{}/api/v1/logs?{}", shared.base_url, parts.join("&"))
+        format!("{}/api/v1/logs?{}", shared.public_url, parts.join("&"))
     };
     link_header(&mut response, &link(None), "self");
     if let Some(cursor) = page.next {
@@ -289,7 +289,7 @@ pub(super) async fn inject(
 }
 
 /// The caller may read.
-fn reads(shared: &Shared, headers: &HeaderMap) -> Result<(), Box<Response>> {
+pub(super) fn reads(shared: &Shared, headers: &HeaderMap) -> Result<(), Box<Response>> {
     if is(headers, &shared.token) || is(headers, &shared.viewer_token) {
         return Ok(());
     }
@@ -297,7 +297,7 @@ fn reads(shared: &Shared, headers: &HeaderMap) -> Result<(), Box<Response>> {
 }
 
 /// The caller may change something.
-fn writes(shared: &Shared, headers: &HeaderMap) -> Result<(), Box<Response>> {
+pub(super) fn writes(shared: &Shared, headers: &HeaderMap) -> Result<(), Box<Response>> {
     reads(shared, headers)?;
     if is(headers, &shared.token) {
         return Ok(());
@@ -311,7 +311,7 @@ fn is(headers: &HeaderMap, token: &str) -> bool {
     given.and_then(|given| given.strip_prefix("SSWS ")).is_some_and(|given| given == token)
 }
 
-fn happened(
+pub(super) fn happened(
     shared: &Shared,
     method: &str,
     uri: &Uri,
@@ -332,13 +332,13 @@ fn happened(
     })
 }
 
-fn caller(uri: &Uri, headers: &HeaderMap) -> Caller {
+pub(super) fn caller(uri: &Uri, headers: &HeaderMap) -> Caller {
     let agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
     let user_agent = agent.unwrap_or_default().chars().take(256).collect();
     Caller { user_agent, uri: uri.path().to_owned() }
 }
 
-fn no_user(id: &str) -> Response {
+pub(super) fn no_user(id: &str) -> Response {
     let id: String = id.chars().take(80).collect();
     let summary = format!("Not found: Resource not found: {id} (User)");
     error(StatusCode::NOT_FOUND, "E0000007", &summary)

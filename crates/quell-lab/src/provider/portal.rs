@@ -27,6 +27,9 @@ pub(super) struct SignIn {
     /// False plays a wrong password.
     #[serde(default = "yes")]
     right: bool,
+    /// With a second factor.
+    #[serde(default)]
+    strong: bool,
 }
 
 fn yes() -> bool {
@@ -41,7 +44,9 @@ pub(super) async fn sign_in(State(shared): Lab, Json(asked): Json<SignIn>) -> Re
         user_agent: cut(&asked.user_agent),
         device: cut(&asked.device),
     };
-    let signed = shared.world().sign_in(&asked.login, &from, asked.right, &shared.client_id, now());
+    let asked_for_more = shared.world().user(&asked.login).is_some_and(|user| user.stepped_up);
+    let right = asked.right && (asked.strong || !asked_for_more);
+    let signed = shared.world().sign_in(&asked.login, &from, right, &shared.client_id, now());
     match signed {
         Ok(signed) => {
             let body = json!({

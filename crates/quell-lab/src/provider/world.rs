@@ -47,6 +47,8 @@ pub(super) struct User {
     pub(super) login: String,
     pub(super) name: String,
     pub(super) suspended: bool,
+    /// In the group of which a stronger sign-in is asked.
+    pub(super) stepped_up: bool,
     pub(super) status_changed: Time,
     pub(super) created: Time,
     pub(super) last_login: Option<Time>,
@@ -125,6 +127,7 @@ impl World {
                 login: account.login.clone().unwrap_or_else(|| person.address.clone()),
                 name: person.identity.name.clone(),
                 suspended: false,
+                stepped_up: false,
                 status_changed: began,
                 created: began,
                 last_login: None,
@@ -327,6 +330,15 @@ impl World {
         let what = if suspended { event::SUSPEND } else { event::UNSUSPEND };
         self.admin_note(&user, what, by, t);
         true
+    }
+
+    /// Puts a user into the group of which a stronger sign-in is asked, or takes him out of it.
+    pub(super) fn step_up(&mut self, id: &str, member: bool, by: &Caller, t: Time) {
+        let Some(user) = self.user_mut(id) else { return };
+        user.stepped_up = member;
+        let user = user.clone();
+        let what = if member { event::GROUP_ADD } else { event::GROUP_REMOVE };
+        self.admin_note(&user, what, by, t);
     }
 
     /// Throws away what is dead when the lab holds too much.

@@ -3,6 +3,10 @@
 #[cfg(test)]
 mod common;
 #[cfg(test)]
+mod entra_target;
+#[cfg(test)]
 mod okta_target;
+#[cfg(test)]
+mod prism;
 #[cfg(test)]
 mod provider;

@@ -5,13 +5,14 @@ use std::time::Duration;
 use crate::common::{ALIVE, Access, DEAD, Lab, id, person};
 use quell_core::action::Action;
 use quell_core::id::{CaseId, OrderId};
+use quell_core::identity::Account;
 use quell_core::order::{Answer, Call, Fault, Outcome, Verb};
 use quell_core::time::{SECOND, Time};
 use quell_lab::{Fault as Strike, Injected, Options, Person, attack};
 use quell_targets::okta::{Okta, OktaConfig};
 use quell_targets::{Auth, Secret, Target, VendorConfig};
 
-fn now() -> Time {
+pub(crate) fn now() -> Time {
     Time(jiff::Timestamp::now().as_microsecond())
 }
 
@@ -25,14 +26,17 @@ fn target(lab: &Lab, token: &str, change: impl FnOnce(&mut OktaConfig)) -> Okta 
 }
 
 /// One order's calls, with what the engine carries from outcome to call.
-struct Order {
-    call: Call,
+pub(crate) struct Order {
+    pub(crate) call: Call,
 }
 
 impl Order {
     fn new(person: &Person, action: Action) -> Self {
+        Self::on(person.account().unwrap().clone(), action)
+    }
+
+    pub(crate) fn on(account: Account, action: Action) -> Self {
         let case = CaseId([7; 16]);
-        let account = person.account().unwrap().clone();
         let order = OrderId::of("default", case, action.name(), &account.to_string(), 0);
         Self {
             call: Call {
@@ -49,7 +53,7 @@ impl Order {
         }
     }
 
-    async fn say(&mut self, target: &Okta, verb: Verb, now: Time) -> Outcome {
+    pub(crate) async fn say(&mut self, target: &dyn Target, verb: Verb, now: Time) -> Outcome {
         self.call.verb = verb;
         let outcome = target.call(&self.call, now).await;
         match (&outcome.answer, verb) {
@@ -66,7 +70,7 @@ impl Order {
     }
 
     /// Reads back as of a time at which the quiet is over, until the log's lag is over too.
-    async fn proven(&mut self, target: &Okta, at: Time) -> Outcome {
+    pub(crate) async fn proven(&mut self, target: &dyn Target, at: Time) -> Outcome {
         let mut rounds = 0;
         loop {
             let outcome = self.say(target, Verb::ReadBack, at).await;
@@ -79,7 +83,7 @@ impl Order {
     }
 }
 
-fn seen(done: bool, conclusive: bool) -> Answer {
+pub(crate) fn seen(done: bool, conclusive: bool) -> Answer {
     Answer::Seen { done, conclusive }
 }
 
@@ -233,6 +237,33 @@ async fn suspended_then_lifted_and_the_block_alone_ends_nothing() {
     assert_eq!(lab.provider.effects().len(), 2);
     let again = order.say(&okta, Verb::Undo, now()).await;
     assert_eq!(again.answer, Answer::Accepted { already: true });
+}
+
+#[tokio::test]
+async fn stepped_up_then_taken_back_and_a_weak_sign_in_is_refused_in_between() {
+    let lab = Lab::start(Options::default()).await;
+    let alice = person("alice");
+    let group = lab.provider.step_up_group().to_owned();
+    let okta = target(&lab, lab.provider.token(), |config| config.step_up_group = Some(group));
+    assert_eq!(okta.check(now()).await, Ok(()));
+    let mut order = Order::new(&alice, Action::StepUp);
+    let before = order.say(&okta, Verb::Probe, now()).await;
+    assert!(matches!(before.answer, Answer::Before { alive: true, already: false, .. }));
+    let executed = order.say(&okta, Verb::Execute, now()).await;
+    assert_eq!(executed.answer, Answer::Accepted { already: false }, "{executed:?}");
+    assert_eq!(order.say(&okta, Verb::ReadBack, now()).await.answer, seen(true, true));
+    assert!(lab.sign_in(&alice, &alice.usual).await.is_err());
+    // somebody who is in it already, by another order
+    let mut second = Order::new(&alice, Action::StepUp);
+    let before = second.say(&okta, Verb::Probe, now()).await;
+    assert!(matches!(before.answer, Answer::Before { alive: false, already: true, .. }));
+    let refused = Answer::Fault { fault: Fault::Precondition, retry_at: None };
+    assert_eq!(second.say(&okta, Verb::Undo, now()).await.answer, refused);
+    let undone = order.say(&okta, Verb::Undo, now()).await;
+    assert_eq!(undone.answer, Answer::Accepted { already: false }, "{undone:?}");
+    assert_eq!(order.say(&okta, Verb::ReadBackUndo, now()).await.answer, seen(true, true));
+    assert!(lab.sign_in(&alice, &alice.usual).await.is_ok());
+    assert_eq!(lab.provider.effects().len(), 2);
 }
 
 #[tokio::test]

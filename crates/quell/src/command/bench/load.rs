@@ -18,7 +18,7 @@ use quell_targets::Secret;
 use super::provider::Recorder;
 use crate::assemble::{self, Brain};
 use crate::command::init::new_key;
-use crate::config::{AuthScheme, TargetKind, TargetSettings};
+use crate::config::{TargetKind, TargetSettings};
 use crate::fault::Fault;
 use crate::start::{self, Ingredients, Running};
 use crate::{secret, shipped, sources};
@@ -70,16 +70,9 @@ impl Rig {
         }
         let brain = Brain::with_policy(&policy).map_err(|problems| assemble::fault(&problems))?;
         let settings = TargetSettings {
-            provider: "okta".to_owned(),
-            kind: TargetKind::Okta,
-            url: format!("http://{address}"),
-            token: String::new(),
-            auth: AuthScheme::Ssws,
-            end_sessions: None,
-            list_sessions: None,
             quiet_ms: Some(0),
             lag_ms: Some(0),
-            timeout_ms: None,
+            ..TargetSettings::new("okta", TargetKind::Okta, &format!("http://{address}"))
         };
         let target = assemble::target(&settings, Secret::new("not-a-secret"), &brain.policy)?;
         let token = secret::random_hex(32)?;

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::assemble::{self, Brain};
 use crate::command::init::new_key;
-use crate::config::{AuthScheme, Role, TargetKind, TargetSettings, Token};
+use crate::config::{Role, TargetKind, TargetSettings, Token};
 use crate::fault::Fault;
 use crate::start::{self, Ingredients, Running};
 use crate::{secret, shipped, sources};
@@ -210,16 +210,10 @@ impl Scene {
 
 fn target_settings(url: &str) -> TargetSettings {
     TargetSettings {
-        provider: "okta".to_owned(),
-        kind: TargetKind::Okta,
-        url: url.to_owned(),
-        token: String::new(),
-        auth: AuthScheme::Ssws,
-        end_sessions: None,
-        list_sessions: None,
         quiet_ms: Some(400),
         lag_ms: Some(5_000),
         timeout_ms: Some(5_000),
+        ..TargetSettings::new("okta", TargetKind::Okta, url)
     }
 }
 
