@@ -155,34 +155,30 @@ impl File {
     pub(super) fn put(&mut self, line: u32, came: &Value) {
         let from = usize::try_from(line.saturating_sub(1)).unwrap_or_default();
         let ends = |line: &str| {
-            line.strip_prefix("---").is_some_and(|rest| rest.trim().is_empty()) || line == "..."
+            let marks = |rest: &str| rest.is_empty() || rest.starts_with(char::is_whitespace);
+            line.strip_prefix("---").is_some_and(marks) || line == "..."
         };
         let rest = self.lines.iter().enumerate().skip(from);
         let end = rest.clone().skip(1).find(|(_, line)| ends(line)).map(|(at, _)| at);
         let mut end = end.unwrap_or(self.lines.len());
         let key = rest.clone().take(end - from.min(end)).find(|(_, l)| l.starts_with("expect:"));
-        let begin = match key {
-            Some((at, _)) => {
-                let own = |line: &str| line.is_empty() || line.starts_with([' ', '#', '-']);
-                let next = self.lines.iter().enumerate().take(end).skip(at + 1);
-                end = next.clone().find(|(_, line)| !own(line)).map_or(end, |(at, _)| at);
-                at
-            }
-            None => {
-                let blank = |line: &String| line.trim().is_empty();
-                while end > from && self.lines.get(end - 1).is_some_and(blank) {
-                    end -= 1;
-                }
-                end
-            }
-        };
+        let begin = key.map(|(at, _)| at);
+        if let Some(at) = begin {
+            let own = |line: &str| line.is_empty() || line.starts_with([' ', '#', '-']);
+            let mut next = self.lines.iter().enumerate().take(end).skip(at + 1);
+            end = next.find(|(_, line)| !own(line)).map_or(end, |(at, _)| at);
+        }
+        // Blank lines and comments before what follows belong to that.
+        let foreign = |line: &String| line.trim().is_empty() || line.starts_with('#');
+        while end > begin.unwrap_or(from) + 1 && self.lines.get(end - 1).is_some_and(foreign) {
+            end -= 1;
+        }
+        let begin = begin.unwrap_or(end);
         let mut text = String::from("expect:\n");
         yaml::write(&mut text, came, 1);
-        let before = self.lines.len();
         let new: Vec<String> = text.lines().map(str::to_owned).collect();
         let grown = new.len();
         self.lines.splice(begin..end, new);
-        debug_assert_eq!(self.lines.len(), before + grown - (end - begin));
         self.move_on(line, grown, end - begin);
     }
 
@@ -199,5 +195,70 @@ impl File {
         let mut text = self.lines.join("\n");
         text.push('\n');
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::expect;
+    use serde_json::json;
+
+    const TWO: &str = "\
+# the first
+name: one
+given: []
+expect:
+  # goes with the old words
+  plan:
+    - action: suspend
+
+# stays, it is about what follows
+at: 2026-03-02T09:20:00Z
+--- # the second
+name: two
+given: []
+
+# stays as well
+";
+
+    #[test]
+    fn only_what_is_expected_is_written_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("two.yml");
+        std::fs::write(&path, TWO).unwrap();
+        let mut file = File::read(&path).unwrap();
+        for at in 0..2 {
+            file.put(file.cases[at].line, &json!({ "plan": [{ "n": at, "on": "a:b" }] }));
+        }
+        expect![[r##"
+            # the first
+            name: one
+            given: []
+            expect:
+              plan:
+                - "n": 0
+                  "on": "a:b"
+
+            # stays, it is about what follows
+            at: 2026-03-02T09:20:00Z
+            --- # the second
+            name: two
+            given: []
+            expect:
+              plan:
+                - "n": 1
+                  "on": "a:b"
+
+            # stays as well
+        "##]]
+        .assert_eq(&file.text());
+        std::fs::write(&path, file.text()).unwrap();
+        let mut again = File::read(&path).unwrap();
+        let expected = |file: &File, at: usize| file.cases[at].expect.clone().unwrap();
+        assert_eq!(expected(&again, 1), json!({ "plan": [{ "n": 1, "on": "a:b" }] }));
+        again.put(again.cases[0].line, &expected(&again, 0));
+        again.put(again.cases[1].line, &expected(&again, 1));
+        assert_eq!(again.text(), file.text());
     }
 }
