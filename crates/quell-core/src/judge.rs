@@ -205,7 +205,8 @@ fn refused(reason: String, finding: &Finding, classes: BTreeSet<Class>) -> Judge
     }
 }
 
-/// Asks authority for one finding.
+/// Asks authority for one finding. How many sources speak in it is what the accepted signals make
+/// true: where they are fewer than was said, it is asked again with fewer.
 fn ask(
     court: Court<'_>,
     view: View<'_>,
@@ -213,6 +214,31 @@ fn ask(
     action: Action,
     on: &On,
     escalated: bool,
+) -> Judgement {
+    let all: BTreeSet<&str> = finding.signals.iter().map(|c| c.source.as_str()).collect();
+    let mut sources = all.len();
+    loop {
+        let judgement = ask_as(court, view, finding, action, on, escalated, sources);
+        match judgement.sentence {
+            Sentence::Permitted(_) | Sentence::NeedsApproval(_)
+                if judgement.sources.len() < sources =>
+            {
+                sources = judgement.sources.len();
+            }
+            _ => return judgement,
+        }
+    }
+}
+
+/// [`ask`] as if so many sources spoke.
+fn ask_as(
+    court: Court<'_>,
+    view: View<'_>,
+    finding: &Finding,
+    action: Action,
+    on: &On,
+    escalated: bool,
+    sources: usize,
 ) -> Judgement {
     let classes = match on {
         On::Account(_) => desire::classes(court.directory, finding),
@@ -225,7 +251,7 @@ fn ask(
         .signals
         .iter()
         .map(|cited| {
-            let question = question(court, finding, cited, action, on, threat_alive);
+            let question = question(court, finding, cited, action, on, threat_alive, sources);
             let verdict = authority.ask_classes(&question, &classes);
             (cited, question, verdict)
         })
@@ -321,8 +347,8 @@ fn question(
     action: Action,
     on: &On,
     threat_alive: bool,
+    sources: usize,
 ) -> Question {
-    let sources: BTreeSet<&str> = finding.signals.iter().map(|c| c.source.as_str()).collect();
     let resource = match on {
         On::Account(_) => Resource::Identity(finding.subject.to_string()),
         On::Entity(entity) => Resource::Entity(entity.clone()),
@@ -342,7 +368,7 @@ fn question(
         rule: finding.rule.clone(),
         tier: finding.tier,
         finding_confidence: Some(finding.confidence),
-        sources: u32::try_from(sources.len()).unwrap_or(u32::MAX),
+        sources: u32::try_from(sources).unwrap_or(u32::MAX),
         signal_age_s: court.at.since(cited.at) / SECOND,
         directory_age_s: court.at.since(court.directory.head().as_of) / SECOND,
         watched: court.watched,
