@@ -25,9 +25,8 @@ const CALLS: &str = "60";
 /// How long the tool may take for one listener.
 const LONG: Duration = Duration::from_secs(3600);
 
-fn skipped(why: &str) {
-    let line = format!("\nskipped: {why}\n");
-    drop(std::io::stdout().write_all(line.as_bytes()));
+fn say(line: &str) {
+    drop(std::io::stdout().write_all(format!("\n{line}\n").as_bytes()));
 }
 
 /// Where `./test` installs it: beside what cargo builds.
@@ -74,13 +73,15 @@ async fn called(serve: &Serve<'_>, tool: &PathBuf, listener: &str, token: &str) 
     let errors = String::from_utf8_lossy(&ran.stderr).into_owned();
     assert!(ran.status.success(), "{listener}: {told}\n{errors}");
     let generated = told.split(" generated").next().unwrap();
-    generated.rsplit(char::is_whitespace).next().unwrap().parse().unwrap()
+    let calls = generated.rsplit(char::is_whitespace).next().unwrap();
+    say(&format!("{listener}: {calls} calls"));
+    calls.parse().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn both_listeners_answer_as_they_are_described() {
     let Some(tool) = tool() else {
-        return skipped("schemathesis is not installed, ./test does that");
+        return say("skipped: schemathesis is not installed, ./test does that");
     };
     let company = quell_lab::company();
     let folder = Folder::init().await;
@@ -113,7 +114,7 @@ async fn both_listeners_answer_as_they_are_described() {
         counted += count;
         table += &format!("{name} {count}\n");
     }
-    drop(std::io::stdout().write_all(format!("{calls} calls\n{table}").as_bytes()));
+    say(&table);
     assert!(calls > 500 && counted > 500.0, "{calls} calls, {counted} counted");
     let (status, _) = serve.send(serve.source("okta").bearer_auth(OKTA).json(&json!([]))).await;
     assert_eq!(status, 202, "after all of that it still takes records in");
