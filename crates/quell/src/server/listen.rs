@@ -53,17 +53,6 @@ pub(crate) struct Front {
     pub(crate) per_address_max: usize,
 }
 
-impl Default for Front {
-    fn default() -> Self {
-        let listen = crate::config::Listen::default();
-        Self {
-            tls: None,
-            connections_max: listen.connections_max,
-            per_address_max: listen.connections_per_address_max,
-        }
-    }
-}
-
 /// Binds, and serves from then on; gives the address that was bound.
 pub(crate) async fn listen(
     address: SocketAddr,
