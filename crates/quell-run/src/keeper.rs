@@ -141,7 +141,7 @@ impl KeepError {
         };
         match self {
             Self::Open(_) | Self::State(_) | Self::Frame(_) => true,
-            Self::Read(error) => matches!(error, ReadError::Damaged(_)),
+            Self::Read(error) => matches!(error, ReadError::Damaged(_) | ReadError::Sealed { .. }),
             Self::Commit(CommitError::Write(error)) | Self::Lease(LeaseError::Write(error)) => {
                 gone(error)
             }

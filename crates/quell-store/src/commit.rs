@@ -10,7 +10,7 @@ use quell_evidence::canonical::NotCanonical;
 use quell_evidence::leaf::BadHeader;
 use thiserror::Error;
 
-use crate::frame::Frame;
+use crate::frame::{Body, Frame};
 
 /// Bytes of a table's, a source's or a holder's name.
 pub const MAX_NAME_BYTES: usize = 128;
@@ -134,7 +134,7 @@ pub struct Notice {
 }
 
 /// What is to be forgotten. Numbers, times, types and leaf hashes stay, so proofs hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Erasure {
     /// Salt and body of an evidence record.
     Record {
@@ -145,6 +145,13 @@ pub enum Erasure {
     Frame {
         /// Its number.
         seq: u64,
+    },
+    /// A part of the body of a journal frame; the caller says in the rest that something is gone.
+    Part {
+        /// The frame's number.
+        seq: u64,
+        /// What is left. A frame that was erased as a whole stays so.
+        rest: Body,
     },
 }
 

@@ -8,8 +8,11 @@ use quell_core::id::Digest;
 use quell_core::time::Time;
 use thiserror::Error;
 
-pub use read::{BadFrame, Content, StoredFrame, read, read_group};
-pub(crate) use read::{decompress, tombstone};
+use crate::commit::WriteError;
+use crate::seal::{NONCE_BYTES, Seal, TAG_BYTES, place};
+
+pub use read::{BadFrame, Content, StoredFrame};
+pub(crate) use read::{Remains, decompress, read_group, rewrite};
 
 /// The format that this version writes.
 pub const FORMAT: u16 = 1;
@@ -24,8 +27,8 @@ pub const MAX_GROUP_BYTES: usize = 128 << 20;
 /// Bytes of a tenant's name.
 pub const MAX_TENANT_BYTES: usize = quell_evidence::leaf::MAX_TENANT_BYTES;
 
-/// Bytes of a nonce.
-const MAX_NONCE_BYTES: usize = 24;
+/// Bytes of a nonce that the format has room for; what is written has as many.
+const MAX_NONCE_BYTES: usize = NONCE_BYTES;
 
 /// Below this, compression costs more than it saves.
 const MIN_PACKED_BYTES: usize = 64;
@@ -104,35 +107,66 @@ impl Body {
 }
 
 impl Frame {
-    /// Appends the frame's bytes to `out`.
+    /// Appends the bytes of the frame with number `seq` to `out`, encrypted where `seal` does.
     ///
     /// *Invariant*: `tenant` is 1 to [`MAX_TENANT_BYTES`] bytes; the commit has seen to it.
-    pub(crate) fn encode(&self, tenant: &str, out: &mut Vec<u8>) {
+    pub(crate) fn encode(
+        &self,
+        tenant: &str,
+        seq: u64,
+        seal: &mut Seal,
+        out: &mut Vec<u8>,
+    ) -> Result<(), WriteError> {
         let start = out.len();
-        out.reserve(self.body.stored.len() + 256);
+        let sealed = seal.frame().filter(|_| self.body.codec != Codec::Erased);
+        let stored = self.body.stored.len() + sealed.as_ref().map_or(0, |_| TAG_BYTES);
+        out.reserve(stored + 256);
         out.extend_from_slice(&FORMAT.to_le_bytes());
         out.extend_from_slice(&self.kind.to_le_bytes());
         out.push(self.body.codec as u8);
-        out.extend_from_slice(&0_u32.to_le_bytes());
-        out.push(0);
+        match &sealed {
+            Some((key, nonce)) => {
+                out.extend_from_slice(&key.id.to_le_bytes());
+                out.push(u8::try_from(nonce.len()).unwrap_or(u8::MAX));
+                out.extend_from_slice(nonce);
+            }
+            None => {
+                out.extend_from_slice(&0_u32.to_le_bytes());
+                out.push(0);
+            }
+        }
         out.extend_from_slice(&self.at.0.to_le_bytes());
         out.push(u8::try_from(tenant.len()).unwrap_or(u8::MAX));
         out.extend_from_slice(tenant.as_bytes());
         out.extend_from_slice(&self.pack_digest.0);
         out.extend_from_slice(&self.rules_digest.0);
         out.extend_from_slice(&self.body.raw_bytes.to_le_bytes());
-        let length = u32::try_from(self.body.stored.len()).unwrap_or(u32::MAX);
+        let length = u32::try_from(stored).unwrap_or(u32::MAX);
         out.extend_from_slice(&length.to_le_bytes());
-        let head = crc32c::crc32c(out.get(start..).unwrap_or_default());
-        let crc = crc32c::crc32c_append(head, &self.body.stored);
-        out.extend_from_slice(&crc.to_le_bytes());
-        out.extend_from_slice(&self.body.stored);
+        let end = out.len();
+        let head = out.get(start..end).unwrap_or_default();
+        let crc = crc32c::crc32c(head);
+        let bound = sealed.as_ref().map(|_| frame_place(seq, head)).unwrap_or_default();
+        out.extend_from_slice(&[0; 4]);
+        match &sealed {
+            Some((key, nonce)) => key.seal_into(nonce, &bound, &self.body.stored, out)?,
+            None => out.extend_from_slice(&self.body.stored),
+        }
+        let body = out.get(end + 4..).unwrap_or_default();
+        let crc = crc32c::crc32c_append(crc, body).to_le_bytes();
+        out.iter_mut().skip(end).zip(crc).for_each(|(to, from)| *to = from);
+        Ok(())
     }
 
-    /// Bytes that [`Frame::encode`] will append.
+    /// Bytes that [`Frame::encode`] will append in clear.
     pub(crate) fn encoded_bytes(&self, tenant: &str) -> usize {
         95 + tenant.len() + self.body.stored.len()
     }
+}
+
+/// What the ciphertext of a frame is bound to: its number and all its fields before the checksum.
+fn frame_place(seq: u64, head: &[u8]) -> Vec<u8> {
+    place("quell/frame/v1", &[&seq.to_be_bytes(), head])
 }
 
 #[cfg(test)]

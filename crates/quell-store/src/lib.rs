@@ -2,15 +2,17 @@
 //! vendor. Never decides anything, and never lets a secret in.
 //!
 //! In reading order: [`frame`] is one journalled input as bytes, [`commit`] what is written at
-//! once, [`store`] the interfaces for writing, [`views`] those for reading; [`sqlite`] implements
-//! both on one folder, [`mem`] in memory for simulations; [`audit`] says whether what is stored
-//! holds together.
+//! once, `seal` how it is encrypted, [`store`] the interfaces for writing, [`views`] those for
+//! reading; [`sqlite`] implements both on one folder, [`mem`] in memory for simulations; [`audit`]
+//! says whether what is stored holds together.
 
 pub mod frame;
 
 pub mod commit;
 
 mod salt;
+
+mod seal;
 
 mod ready;
 
@@ -37,6 +39,7 @@ pub use commit::{
 };
 pub use frame::{Body, Frame, StoredFrame};
 pub use salt::{NoSalt, OsSalts, Salts, SeededSalts};
+pub use seal::{BadKey, NoKey, OuterKey};
 pub use sqlite::{Options, SqliteStore, SqliteViews};
 pub use store::{
     Blobs, CheckpointSigner, Journal, KeySigner, Lease, LeaseError, Ledger, SequenceError,

@@ -16,6 +16,7 @@ use crate::commit::{CallKey, Commit, CommitError, Committed, WriteError};
 use crate::packed::PackedBlob;
 use crate::ready::{self, Ready};
 use crate::salt::Salts;
+use crate::seal::Seal;
 use crate::store::{
     Blobs, CheckpointSigner, Journal, Lease, LeaseError, Ledger, SequenceError, Sequencer, Store,
 };
@@ -175,7 +176,7 @@ impl Journal for MemStore {
             Write::Commit,
             |shared, salts| {
                 let room = shared.room(&commit.tenant, commit.epoch)?;
-                let ready = Ready::new(commit, &room.tip(), salts)?;
+                let ready = Ready::new(commit, &room.tip(), salts, &mut Seal::clear())?;
                 room.check(commit, &ready)?;
                 Ok::<_, CommitError>(ready)
             },

@@ -15,6 +15,7 @@ use crate::commit::{
 };
 use crate::frame::{Frame, MAX_GROUP_BYTES, MAX_TENANT_BYTES};
 use crate::salt::Salts;
+use crate::seal::Seal;
 
 /// Where journal and records of a tenant stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,23 +65,33 @@ impl Tip {
 }
 
 impl<'c> Ready<'c> {
-    /// Makes everything that the commit will write on top of `tip`.
+    /// Makes everything that the commit will write on top of `tip`; frames are encrypted where
+    /// `seal` does.
     pub(crate) fn new(
         commit: &'c Commit,
         tip: &Tip,
         salts: &mut dyn Salts,
+        seal: &mut Seal,
     ) -> Result<Self, CommitError> {
         check_tenant(&commit.tenant)?;
         check_sizes(&commit.effects)?;
         let last_at = check_times(&commit.frames, tip.last_at)?;
-        let (group, frames) = encode_group(&commit.tenant, &commit.frames)?;
+        let (group, frames) = encode_group(&commit.tenant, tip.next_frame, &commit.frames, seal)?;
         let mut state = BTreeMap::new();
         for change in &commit.effects.state {
             state.insert((&*change.table, change.key.as_str()), change.value.as_deref());
         }
         let calls = encode_calls(&commit.effects.outbox_adds)?;
-        let records = seal(&commit.tenant, &commit.effects.records, tip, salts)?;
+        let records = chain(&commit.tenant, &commit.effects.records, tip, salts)?;
         Ok(Self { group, frames, last_at, records, state, calls })
+    }
+
+    /// The time that says which day's keys encrypt the commit: that of the last frame, its own or
+    /// the one before it; where there is none, that of its first record.
+    pub(crate) fn day_of(commit: &Commit, tip: &Tip) -> Time {
+        let first = || commit.effects.records.first().map(|record| record.at);
+        let last = commit.frames.last().map(|frame| frame.at);
+        last.or(tip.last_at).or_else(first).unwrap_or_default()
     }
 
     /// How many records, as a small number.
@@ -159,12 +170,20 @@ fn check_times(frames: &[Frame], last: Option<Time>) -> Result<Option<Time>, Com
     })
 }
 
-fn encode_group(tenant: &str, frames: &[Frame]) -> Result<(Vec<u8>, u32), Refusal> {
-    let bytes = frames.iter().map(|frame| frame.encoded_bytes(tenant)).sum();
+fn encode_group(
+    tenant: &str,
+    first: u64,
+    frames: &[Frame],
+    seal: &mut Seal,
+) -> Result<(Vec<u8>, u32), CommitError> {
+    let more = seal.frame_overhead();
+    let bytes = frames.iter().map(|frame| frame.encoded_bytes(tenant) + more).sum();
     let count = u32::try_from(frames.len()).ok().filter(|_| bytes <= MAX_GROUP_BYTES);
-    let Some(count) = count else { return Err(Refusal::Group(bytes)) };
+    let Some(count) = count else { return Err(Refusal::Group(bytes).into()) };
     let mut group = Vec::with_capacity(bytes);
-    frames.iter().for_each(|frame| frame.encode(tenant, &mut group));
+    for (seq, frame) in (first..).zip(frames) {
+        frame.encode(tenant, seq, seal, &mut group)?;
+    }
     Ok((group, count))
 }
 
@@ -199,7 +218,7 @@ pub(crate) fn again(call: &Call) -> Refusal {
 }
 
 /// Numbers, salts and chains the records.
-fn seal<'c>(
+fn chain<'c>(
     tenant: &str,
     drafts: &'c [RecordDraft],
     tip: &Tip,

@@ -4,15 +4,18 @@
 
 mod blobs;
 mod commit;
+mod keys;
 mod ledger;
 mod lock;
 mod maintain;
 mod migrate;
+mod place;
 mod sequence;
 mod views;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
@@ -20,12 +23,14 @@ use thiserror::Error;
 
 use crate::commit::WriteError;
 use crate::salt::{OsSalts, Salts};
+use crate::seal::{Keyring, OuterKey};
 use crate::store::Store;
 use crate::views::{ReadError, Views};
 
 pub use maintain::{Maintained, Maintainer, WalFigures};
 pub use views::SqliteViews;
 
+use keys::Stored;
 use lock::FolderLock;
 use maintain::Wal;
 
@@ -46,8 +51,11 @@ const READER_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How a store is opened.
 pub struct Options {
-    /// Where salts come from.
+    /// Where salts, nonces and data keys come from.
     pub salts: Box<dyn Salts>,
+    /// The key that wraps the data keys. Without one, what is written from now on is in clear; a
+    /// store that holds anything encrypted does not open without its key.
+    pub key: Option<OuterKey>,
     /// Above this the writer itself restarts the write-ahead log, in bytes.
     pub wal_limit_bytes: u64,
     /// A cap on the database, in pages of 4096 bytes, beyond which it counts as full.
@@ -59,6 +67,7 @@ pub struct SqliteStore {
     conn: Connection,
     path: PathBuf,
     salts: Box<dyn Salts>,
+    keys: Arc<Keyring>,
     wal: Wal,
     halted: bool,
     /// Dropped last, so that the next process opens a database that is closed.
@@ -100,6 +109,12 @@ pub enum OpenError {
         /// What is wrong.
         cause: String,
     },
+    /// Something in it is encrypted.
+    #[error("the store is encrypted and no key was given")]
+    NoKey,
+    /// Something in it is encrypted, and not with this key.
+    #[error("the store is encrypted under another key than the one given")]
+    OtherKey,
     /// As with any write.
     #[error("the store cannot be opened: {0}")]
     Write(#[from] WriteError),
@@ -107,13 +122,14 @@ pub enum OpenError {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { salts: Box::new(OsSalts), wal_limit_bytes: 256 << 20, max_pages: None }
+        Self { salts: Box::new(OsSalts), key: None, wal_limit_bytes: 256 << 20, max_pages: None }
     }
 }
 
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options")
+            .field("key", &self.key)
             .field("wal_limit_bytes", &self.wal_limit_bytes)
             .field("max_pages", &self.max_pages)
             .finish_non_exhaustive()
@@ -143,6 +159,8 @@ impl SqliteStore {
         let path = folder.join(DATABASE);
         let mut conn = connect(&path, true)?;
         migrate::refuse_foreign(&conn, &path)?;
+        let keys = Arc::new(Keyring::new(options.key));
+        keys::learn(&conn, &keys)?;
         set_up_writer(&conn)?;
         migrate::migrate(&mut conn, &path)?;
         if let Some(pages) = options.max_pages {
@@ -152,7 +170,8 @@ impl SqliteStore {
         let page_bytes: u32 =
             conn.pragma_query_value(None, "page_size", |row| row.get(0)).map_err(failed)?;
         let wal = Wal::new(options.wal_limit_bytes, page_bytes);
-        Ok(Self { conn, path, salts: options.salts, wal, halted: false, _lock: lock })
+        let salts = options.salts;
+        Ok(Self { conn, path, salts, keys, wal, halted: false, _lock: lock })
     }
 
     /// A connection that moves committed pages into the database, for a thread beside the writer.
@@ -207,6 +226,11 @@ impl SqliteStore {
         }
     }
 
+    /// The data keys, with the table behind them.
+    fn stored(&self) -> Stored<'_> {
+        Stored { conn: &self.conn, ring: &self.keys }
+    }
+
     /// Refuses to go on after a write that may have happened.
     fn not_halted(&self) -> Result<(), WriteError> {
         if self.halted { Err(WriteError::Halted) } else { Ok(()) }
@@ -222,7 +246,7 @@ impl SqliteStore {
 
 impl Store for SqliteStore {
     fn views(&self) -> Result<Box<dyn Views + Send>, ReadError> {
-        Ok(Box::new(SqliteViews::at(&self.path)?))
+        Ok(Box::new(SqliteViews::at(&self.path, Arc::clone(&self.keys))?))
     }
 }
 

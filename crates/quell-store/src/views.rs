@@ -12,6 +12,7 @@ use thiserror::Error;
 
 use crate::commit::{Notice, WatchEntry};
 use crate::frame::{BadFrame, StoredFrame};
+use crate::seal::NoKey;
 
 pub use tree::{ExportError, Tree, export};
 pub use walk::{Frames, Records, StateRows};
@@ -218,6 +219,16 @@ pub enum ReadError {
         /// Why.
         cause: BadFrame,
     },
+    /// A value is encrypted and does not open.
+    #[error("row `{row}` of `{table}` cannot be read: {cause}")]
+    Sealed {
+        /// The table.
+        table: &'static str,
+        /// The row's key.
+        row: String,
+        /// Why.
+        cause: Unopened,
+    },
     /// Something else that is stored contradicts itself.
     #[error("the store is damaged: {0}")]
     Damaged(String),
@@ -229,6 +240,17 @@ pub enum ReadError {
         /// The size of the tree.
         size: u64,
     },
+}
+
+/// Why an encrypted value does not open.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Unopened {
+    /// Its key cannot be had.
+    #[error(transparent)]
+    Key(NoKey),
+    /// The ciphertext is not the one that was written there.
+    #[error("it does not open under key `{0}`: its bytes have changed or are another row's")]
+    Forged(u32),
 }
 
 impl StoredRecord {

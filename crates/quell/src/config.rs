@@ -9,8 +9,10 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use quell_core::id::Digest;
+use quell_store::OuterKey;
 
 use crate::fault::Fault;
+use crate::secret;
 pub(crate) use listen::{Listen, TlsFiles};
 
 /// The file's name.
@@ -43,6 +45,9 @@ pub(crate) struct Settings {
     /// The log's key and name.
     #[serde(default)]
     pub(crate) evidence: Evidence,
+    /// How the store is kept.
+    #[serde(default)]
+    pub(crate) store: StoreSettings,
     /// Origins of signals.
     #[serde(default)]
     pub(crate) source: Vec<Source>,
@@ -144,6 +149,14 @@ impl Default for Evidence {
     fn default() -> Self {
         Self { key: "file:log.key".into(), merge_delay_ms: 1000 }
     }
+}
+
+/// The store on its disk; where it is, `paths` says.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct StoreSettings {
+    /// Reference to the key under which it is encrypted; in clear when unset.
+    pub(crate) key: Option<String>,
 }
 
 /// An origin of signals.
@@ -408,6 +421,12 @@ impl Place {
     /// True when the current folder or `--config` holds a configuration.
     pub(crate) fn exists(config: Option<&Path>) -> bool {
         config.is_some() || Path::new(FILE).exists()
+    }
+
+    /// The key under which the store is encrypted, if there is one.
+    pub(crate) fn store_key(&self) -> Result<Option<OuterKey>, Fault> {
+        let reference = self.settings.store.key.as_ref();
+        reference.map(|reference| secret::store_key(&self.folder, reference)).transpose()
     }
 
     /// A path of the settings, relative to the folder.

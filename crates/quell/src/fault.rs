@@ -55,6 +55,11 @@ impl Fault {
         Self::new("Q0003", cause.to_string(), help)
     }
 
+    /// The store is encrypted, and its key is not the one at hand.
+    pub(crate) fn store_key(cause: &dyn fmt::Display, help: &str) -> Self {
+        Self::new("Q0003", cause.to_string(), help)
+    }
+
     /// No running engine.
     pub(crate) fn unreachable(cause: &dyn fmt::Display) -> Self {
         let help = "start it with `quell serve`, or name its folder with --config";

@@ -78,6 +78,7 @@ enum Command {
     Watch(command::watch::Watch),
     Directory(command::directory::Directory),
     Evidence(command::evidence::Evidence),
+    Store(command::store::StoreArgs),
     Bench(command::bench::Bench),
 }
 
@@ -111,6 +112,7 @@ fn main() -> std::process::ExitCode {
         Command::Watch(command) => command.run(config),
         Command::Directory(command) => command.run(config),
         Command::Evidence(command) => command.run(config),
+        Command::Store(command) => command.run(config),
         Command::Bench(command) => command.run(),
     };
     let exit = match result {

@@ -3,6 +3,8 @@
 
 use std::path::Path;
 
+use quell_store::OuterKey;
+
 use crate::fault::Fault;
 
 /// Reads the secret that a reference names. Relative paths are relative to `folder`.
@@ -32,6 +34,16 @@ pub(crate) fn resolve(folder: &Path, reference: &str) -> Result<String, Fault> {
         return Err(Fault::config(message, "use a long random one"));
     }
     Ok(secret)
+}
+
+/// Reads the key of a store; nothing of it stands in an error.
+pub(crate) fn store_key(folder: &Path, reference: &str) -> Result<OuterKey, Fault> {
+    OuterKey::parse(&resolve(folder, reference)?).map_err(|e| {
+        Fault::config(
+            format!("`{reference}`: {e}"),
+            "make one with `openssl rand -base64 32`, and keep a copy where the store is not",
+        )
+    })
 }
 
 /// Refuses a secret file that others can read.

@@ -252,7 +252,7 @@ pub(crate) fn page(place: &Place, running: &Running) -> Result<(), Fault> {
     let config = PagerConfig { url: notify.webhook.clone(), secrets: vec![secret] };
     let pager = Pager::new(&config)
         .map_err(|e| Fault::config(format!("notify: {e}"), "https, or http on this machine"))?;
-    let views = SqliteViews::open(&running.store).map_err(|e| Fault::store(&e))?;
+    let views = running.views()?;
     let paging = Paging {
         pager,
         views,

@@ -17,13 +17,15 @@ use quell_core::policy::Classes;
 use quell_core::time::Time;
 use quell_evidence::note::SignerKey;
 use quell_run::{Clock, Handle, Keeper, Opener, Parts};
-use quell_store::{KeySigner, Options, SqliteStore, SqliteViews, Views};
+use quell_store::sqlite::OpenError;
+use quell_store::{KeySigner, Options, OuterKey, SqliteStore, SqliteViews, Views};
 use quell_targets::Target;
 use tokio::sync::mpsc;
 
 use crate::assemble::{self, Brain};
-use crate::config::Token;
+use crate::config::{Place, Token};
 use crate::fault::Fault;
+use crate::secret;
 use crate::server::body::Budget;
 use crate::server::control::{self, Control};
 use crate::server::guard::Guard;
@@ -38,6 +40,8 @@ pub(crate) use fronts::Fronts;
 pub(crate) struct Ingredients {
     pub(crate) tenant: String,
     pub(crate) store: std::path::PathBuf,
+    /// The key under which the store is encrypted.
+    pub(crate) store_key: Option<OuterKey>,
     pub(crate) brain: Brain,
     pub(crate) targets: BTreeMap<String, Arc<dyn Target>>,
     pub(crate) key: SignerKey,
@@ -62,7 +66,8 @@ pub(crate) struct Running {
     pub(crate) origins: BTreeMap<String, Arc<Origin>>,
     pub(crate) cursors: BTreeMap<String, Vec<u8>>,
     pub(crate) polled: Arc<AtomicUsize>,
-    pub(crate) store: std::path::PathBuf,
+    store: std::path::PathBuf,
+    store_key: Option<OuterKey>,
     pub(crate) tenant: String,
     maintain: std::sync::mpsc::Sender<()>,
     fronts: Fronts,
@@ -84,12 +89,12 @@ pub(crate) async fn start(parts: Ingredients) -> Result<Running, Fault> {
 /// Starts everything behind fronts of the user's; both listeners are bound when it returns.
 pub(crate) async fn start_behind(parts: Ingredients, fronts: Fronts) -> Result<Running, Fault> {
     let clock = clock();
-    let store = open_store(&parts.store)?;
+    let store = open_store(&parts.store, parts.store_key.clone())?;
     let maintain = maintain(&store)?;
     let capabilities = assemble::capabilities(&parts.targets);
     let config = parts.brain.config(&parts.tenant, capabilities);
     let configured = parts.brain.configured();
-    let opener = opener(store, parts.store.clone());
+    let opener = opener(store, parts.store.clone(), parts.store_key.clone());
     let keeper = Keeper::open(opener, config, configured, &parts.holder, clock())
         .map_err(|e| Fault::store(&e))?;
     let known = keeper.engine().map(|engine| engine.directory().head().clone());
@@ -108,7 +113,8 @@ pub(crate) async fn start_behind(parts: Ingredients, fronts: Fronts) -> Result<R
         merge_delay: parts.merge_delay,
     })
     .map_err(|e| Fault::store(&e))?;
-    let views = SqliteViews::open(&parts.store).map_err(|e| Fault::store(&e))?;
+    let views = SqliteViews::open_with(&parts.store, parts.store_key.clone());
+    let views = views.map_err(|e| Fault::store(&e))?;
     let cursors = views.cursors(&parts.tenant).map_err(|e| Fault::store(&e))?;
     let cursors = cursors.into_iter().collect();
     let origins = parts.intakes.origins;
@@ -146,6 +152,7 @@ pub(crate) async fn start_behind(parts: Ingredients, fronts: Fronts) -> Result<R
         cursors,
         polled: Arc::default(),
         store: parts.store,
+        store_key: parts.store_key,
         tenant: parts.tenant,
         maintain,
         fronts,
@@ -205,7 +212,7 @@ fn is_news(import: &Import, known: Option<&Head>, classes: &Classes, now: Time) 
 }
 
 /// The store makes its own folder, for its owner alone; what lies above it is made as usual.
-fn open_store(folder: &Path) -> Result<SqliteStore, Fault> {
+pub(crate) fn open_store(folder: &Path, key: Option<OuterKey>) -> Result<SqliteStore, Fault> {
     if let Some(above) = folder.parent() {
         std::fs::create_dir_all(above).map_err(|e| Fault::file(above, &e))?;
     }
@@ -215,7 +222,31 @@ fn open_store(folder: &Path) -> Result<SqliteStore, Fault> {
             "others may look into the store's folder: run `chmod 700` on it"
         );
     }
-    SqliteStore::open(folder, Options::default()).map_err(|e| Fault::store(&e))
+    let options = Options { key, ..Options::default() };
+    SqliteStore::open(folder, options).map_err(|error| match error {
+        OpenError::NoKey => Fault::store_key(&error, "name its key in `[store] key`"),
+        OpenError::OtherKey => {
+            let help = "give the key that it was written with; \
+                        `quell store rekey` changes it, nothing else does";
+            Fault::store_key(&error, help)
+        }
+        other => Fault::store(&other),
+    })
+}
+
+/// A reader of a store that no engine need run on: with the key that is named, else with that of
+/// the configuration, where there is one.
+pub(crate) fn read_store(
+    folder: &Path,
+    key: Option<&str>,
+    config: Option<&Path>,
+) -> Result<SqliteViews, Fault> {
+    let key = match key {
+        Some(reference) => Some(secret::store_key(Path::new("."), reference)?),
+        None if Place::exists(config) => Place::find(config)?.store_key()?,
+        None => None,
+    };
+    SqliteViews::open_with(folder, key).map_err(|e| Fault::store(&e))
 }
 
 /// True for a folder that exists and is not its owner's alone.
@@ -231,14 +262,15 @@ fn is_open_to_others(_folder: &Path) -> bool {
 }
 
 /// Gives the store that is open, and opens it again each time after.
-fn opener(first: SqliteStore, folder: std::path::PathBuf) -> Opener {
+fn opener(first: SqliteStore, folder: std::path::PathBuf, key: Option<OuterKey>) -> Opener {
     let mut first = Some(first);
     Box::new(move || {
         let store = match first.take() {
             Some(store) => store,
             None => {
                 tracing::warn!("the store is opened again");
-                SqliteStore::open(&folder, Options::default()).map_err(|e| e.to_string())?
+                let options = Options { key: key.clone(), ..Options::default() };
+                SqliteStore::open(&folder, options).map_err(|e| e.to_string())?
             }
         };
         Ok(Box::new(store))
@@ -263,6 +295,11 @@ fn maintain(store: &SqliteStore) -> Result<std::sync::mpsc::Sender<()>, Fault> {
 }
 
 impl Running {
+    /// A reader of the store.
+    pub(crate) fn views(&self) -> Result<SqliteViews, Fault> {
+        SqliteViews::open_with(&self.store, self.store_key.clone()).map_err(|e| Fault::store(&e))
+    }
+
     /// How many signals the pollers handed in.
     pub(crate) fn polled(&self) -> usize {
         self.polled.load(Ordering::Relaxed)
@@ -312,7 +349,7 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let whole = tempfile::tempdir().unwrap();
         let folder = whole.path().join("above").join("store");
-        let store = open_store(&folder).unwrap();
+        let store = open_store(&folder, None).unwrap();
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&folder), 0o700);
         assert!(!is_open_to_others(&folder));
@@ -320,7 +357,7 @@ mod tests {
         std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755)).unwrap();
         assert!(is_open_to_others(&folder));
         // It is told and not mended: whoever opened it may have had a reason.
-        open_store(&folder).unwrap();
+        open_store(&folder, None).unwrap();
         assert_eq!(mode(&folder), 0o755);
     }
 }

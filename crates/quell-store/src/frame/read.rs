@@ -1,11 +1,17 @@
 //! Store: reading journal frames back. Any bytes give a frame or a typed error, never a panic,
 //! and never more memory than a frame may hold.
 
+use std::borrow::Cow;
+
 use quell_core::id::Digest;
 use quell_core::time::Time;
 use thiserror::Error;
 
-use super::{Body, Codec, FORMAT, Frame, MAX_BODY_BYTES, MAX_NONCE_BYTES, MAX_TENANT_BYTES};
+use super::{
+    Body, Codec, FORMAT, Frame, MAX_BODY_BYTES, MAX_NONCE_BYTES, MAX_TENANT_BYTES, frame_place,
+};
+use crate::commit::WriteError;
+use crate::seal::{Keys, NoKey, Nonce, Seal, TAG_BYTES};
 
 /// A frame out of the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +62,14 @@ pub enum BadFrame {
     /// Encrypted under a key that is not at hand.
     #[error("the frame is encrypted under key `{0}`, which is not at hand")]
     Encrypted(u32),
+    /// Encrypted under a key that cannot be had.
+    #[error("the frame cannot be decrypted: {0}")]
+    Key(NoKey),
+    /// The ciphertext is not the one that was written here.
+    #[error(
+        "the frame does not open under key `{0}`: its bytes have changed or are another frame's"
+    )]
+    Forged(u32),
     /// Empty, too long or not UTF-8.
     #[error("the frame's tenant is not 1 to 128 bytes of UTF-8")]
     Tenant,
@@ -91,12 +105,16 @@ pub enum BadFrame {
 /// Reads one frame from the start of `bytes`; gives it, with number `seq`, and the bytes after.
 ///
 /// # Errors
-/// [`BadFrame`] unless the frame is whole, unchanged and of a known format.
-pub fn read(seq: u64, bytes: &[u8]) -> Result<(StoredFrame, &[u8]), BadFrame> {
+/// [`BadFrame`] unless the frame is whole, unchanged, of a known format, and its key is at hand.
+pub(crate) fn read<'a>(
+    seq: u64,
+    bytes: &'a [u8],
+    keys: &dyn Keys,
+) -> Result<(StoredFrame, &'a [u8]), BadFrame> {
     let (parts, rest) = Parts::read(bytes)?;
     let content = match parts.codec {
-        Codec::None => Content::Kept(parts.stored.to_vec()),
-        Codec::Lz4 => Content::Kept(decompress(parts.stored, parts.raw_bytes)?),
+        Codec::None => Content::Kept(parts.packed(seq, keys)?.into_owned()),
+        Codec::Lz4 => Content::Kept(decompress(&parts.packed(seq, keys)?, parts.raw_bytes)?),
         Codec::Erased => Content::Erased { raw_bytes: parts.raw_bytes },
     };
     let frame = StoredFrame {
@@ -115,14 +133,19 @@ pub fn read(seq: u64, bytes: &[u8]) -> Result<(StoredFrame, &[u8]), BadFrame> {
 ///
 /// # Errors
 /// [`BadFrame`] unless `bytes` are exactly `count` frames.
-pub fn read_group(seq: u64, count: u32, bytes: &[u8]) -> Result<Vec<StoredFrame>, BadFrame> {
+pub(crate) fn read_group(
+    seq: u64,
+    count: u32,
+    bytes: &[u8],
+    keys: &dyn Keys,
+) -> Result<Vec<StoredFrame>, BadFrame> {
     let mut frames = Vec::new();
     let mut rest = bytes;
     for found in 0..count {
         if rest.is_empty() {
             return Err(BadFrame::Count { expected: count, found });
         }
-        let (frame, after) = read(seq.saturating_add(u64::from(found)), rest)?;
+        let (frame, after) = read(seq.saturating_add(u64::from(found)), rest, keys)?;
         frames.push(frame);
         rest = after;
     }
@@ -133,21 +156,44 @@ pub fn read_group(seq: u64, count: u32, bytes: &[u8]) -> Result<Vec<StoredFrame>
     }
 }
 
-/// Writes the row again with the frame at `position` as a tombstone; true if it was not one.
+/// What is to be left of a frame.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Remains<'a> {
+    /// A tombstone.
+    Nothing,
+    /// Another body, in which something is left out.
+    Body(&'a Body),
+}
+
+/// Why a row is not written again.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(crate) enum Unwritten {
+    /// It cannot be read.
+    #[error(transparent)]
+    Bad(#[from] BadFrame),
+    /// It cannot be encrypted.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+/// Writes the row that begins with number `first` again, with less of frame `seq`; true if
+/// anything changed. A tombstone stays one.
 ///
-/// Its number, time, kind, digests and former length stay; nothing of its body does.
-pub(crate) fn tombstone(
-    count: u32,
+/// Its number, time, kind and digests stay; of a tombstone the former length too.
+pub(crate) fn rewrite(
+    (first, count): (u64, u32),
     bytes: &[u8],
-    position: u64,
-) -> Result<(Vec<u8>, bool), BadFrame> {
+    seq: u64,
+    remains: Remains<'_>,
+    seal: &mut Seal,
+) -> Result<(Vec<u8>, bool), Unwritten> {
     let mut out = Vec::with_capacity(bytes.len());
     let mut rest = bytes;
     let mut changed = false;
-    for at in 0..count {
+    for number in (first..).take(usize::try_from(count).unwrap_or(usize::MAX)) {
         let (parts, after) = Parts::read(rest)?;
-        if u64::from(at) == position && parts.codec != Codec::Erased {
-            parts.erased().encode(parts.tenant, &mut out);
+        if number == seq && parts.codec != Codec::Erased {
+            parts.with(remains).encode(parts.tenant, number, seal, &mut out)?;
             changed = true;
         } else {
             let length = rest.len().saturating_sub(after.len());
@@ -160,8 +206,12 @@ pub(crate) fn tombstone(
 
 /// A frame whose lengths and checksum hold, its body still packed.
 struct Parts<'a> {
+    /// All fields before the checksum.
+    head: &'a [u8],
     kind: u16,
     codec: Codec,
+    key: u32,
+    nonce: &'a [u8],
     at: Time,
     tenant: &'a str,
     pack_digest: Digest,
@@ -190,7 +240,7 @@ impl<'a> Parts<'a> {
         if (key == 0) != (nonce == 0) || usize::from(nonce) > MAX_NONCE_BYTES {
             return Err(BadFrame::Nonce(nonce));
         }
-        cursor.take(usize::from(nonce), "nonce")?;
+        let nonce = cursor.take(usize::from(nonce), "nonce")?;
         let at = Time(i64::from_le_bytes(cursor.array("time")?));
         let [tenant] = cursor.array("tenant")?;
         let tenant = cursor.take(usize::from(tenant), "tenant")?;
@@ -210,24 +260,54 @@ impl<'a> Parts<'a> {
         if found != expected {
             return Err(BadFrame::Checksum { expected, found });
         }
+        let tag = if key == 0 { 0 } else { u32::try_from(TAG_BYTES).unwrap_or(u32::MAX) };
         let fits = match codec {
-            Codec::None => raw_bytes == length,
-            Codec::Lz4 => length > 0,
+            Codec::None => Some(raw_bytes) == length.checked_sub(tag),
+            Codec::Lz4 => length > tag,
             Codec::Erased => length == 0,
         };
         let capped = usize::try_from(raw_bytes).is_ok_and(|raw| raw <= MAX_BODY_BYTES);
-        if key != 0 {
-            return Err(BadFrame::Encrypted(key));
-        }
         if !fits || !capped {
             return Err(BadFrame::Length { raw: raw_bytes, stored: length });
         }
-        let parts = Self { kind, codec, at, tenant, pack_digest, rules_digest, raw_bytes, stored };
+        let parts = Self {
+            head,
+            kind,
+            codec,
+            key,
+            nonce,
+            at,
+            tenant,
+            pack_digest,
+            rules_digest,
+            raw_bytes,
+            stored,
+        };
         Ok((parts, cursor.rest))
     }
 
-    fn erased(&self) -> Frame {
-        let body = Body { codec: Codec::Erased, raw_bytes: self.raw_bytes, stored: Vec::new() };
+    /// The body in clear, as it was packed.
+    fn packed(&self, seq: u64, keys: &dyn Keys) -> Result<Cow<'a, [u8]>, BadFrame> {
+        if self.key == 0 {
+            return Ok(Cow::Borrowed(self.stored));
+        }
+        let key = keys.key(self.key).map_err(|error| match error {
+            NoKey::NotAtHand(id) => BadFrame::Encrypted(id),
+            other => BadFrame::Key(other),
+        })?;
+        let length = u8::try_from(self.nonce.len()).unwrap_or(u8::MAX);
+        let nonce: &Nonce = self.nonce.try_into().map_err(|_| BadFrame::Nonce(length))?;
+        let plain = key.open(nonce, &frame_place(seq, self.head), self.stored);
+        plain.map(Cow::Owned).ok_or(BadFrame::Forged(self.key))
+    }
+
+    fn with(&self, remains: Remains<'_>) -> Frame {
+        let body = match remains {
+            Remains::Nothing => {
+                Body { codec: Codec::Erased, raw_bytes: self.raw_bytes, stored: Vec::new() }
+            }
+            Remains::Body(body) => body.clone(),
+        };
         Frame {
             kind: self.kind,
             at: self.at,

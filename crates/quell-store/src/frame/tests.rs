@@ -2,14 +2,16 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use expect_test::{Expect, expect};
 use proptest::prelude::*;
 use quell_core::id::Digest;
 use quell_core::time::Time;
 
-use super::read::tombstone;
-use super::{Body, Content, Frame, MAX_BODY_BYTES, read, read_group};
+use super::read::{Remains, read, read_group, rewrite};
+use super::{Body, Content, Frame, MAX_BODY_BYTES};
+use crate::seal::{DataKey, Keys, NoKey, NoKeys, Seal};
 
 /// The bytes of a fixture: lines of hexadecimal digits, comments between them.
 fn fixture(name: &str) -> Vec<u8> {
@@ -24,7 +26,7 @@ fn show(bytes: &[u8]) -> String {
     let mut out = String::new();
     let mut rest = bytes;
     while !rest.is_empty() {
-        match read(3, rest) {
+        match read(3, rest, &NoKeys) {
             Ok((frame, after)) => {
                 let content = match &frame.content {
                     Content::Kept(raw) if raw.len() < 80 => String::from_utf8_lossy(raw).into(),
@@ -88,8 +90,62 @@ fn fixtures_decode_for_ever() {
         the frame is encrypted under key `7`, which is not at hand
     "#]],
     );
+    check(
+        "sealed.hex",
+        expect![[r#"
+            the frame is encrypted under key `3`, which is not at hand
+        "#]],
+    );
     let files = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v1");
-    assert_eq!(std::fs::read_dir(files).unwrap().count(), 6, "a fixture without a check");
+    assert_eq!(std::fs::read_dir(files).unwrap().count(), 7, "a fixture without a check");
+}
+
+/// Data key 3 is 32 bytes of 0x42.
+struct Key3;
+
+impl Keys for Key3 {
+    fn key(&self, id: u32) -> Result<Arc<DataKey>, NoKey> {
+        (id == 3).then(|| Arc::new(DataKey::new(3, &[0x42; 32]))).ok_or(NoKey::NotAtHand(id))
+    }
+}
+
+/// The fixture was made by another implementation of the cipher, from the words of formats.md.
+#[test]
+fn the_encrypted_fixture_opens_for_ever_and_in_its_place_alone() {
+    let bytes = fixture("sealed.hex");
+    let (frame, rest) = read(3, &bytes, &Key3).unwrap();
+    assert!(rest.is_empty());
+    assert_eq!(frame.content, Content::Kept(br#"{"tick":true}"#.to_vec()));
+    expect!["the frame does not open under key `3`: its bytes have changed or are another frame's"]
+        .assert_eq(&read(4, &bytes, &Key3).unwrap_err().to_string());
+    // Every byte, with the checksum made right again, so that only the key can tell.
+    let (end, mut said) = (bytes.len() - 29 - 4, std::collections::BTreeMap::new());
+    for at in (0..end).chain(end + 4..bytes.len()) {
+        for by in [1, 0x80] {
+            let mut bad = bytes.clone();
+            bad[at] ^= by;
+            let crc = crc32c::crc32c_append(crc32c::crc32c(&bad[..end]), &bad[end + 4..]);
+            bad[end..end + 4].copy_from_slice(&crc.to_le_bytes());
+            let error = read(3, &bad, &Key3).expect_err("a changed byte went unnoticed");
+            let kind = format!("{error:?}");
+            let kind = kind.split(['(', ' ']).next().unwrap().to_owned();
+            *said.entry(kind).or_insert(0) += 1;
+        }
+    }
+    expect![[r#"
+        {
+            "Checksum": 1,
+            "Codec": 1,
+            "Encrypted": 8,
+            "Forged": 262,
+            "Format": 4,
+            "Length": 8,
+            "Nonce": 2,
+            "Tenant": 7,
+            "Truncated": 9,
+        }
+    "#]]
+    .assert_debug_eq(&said);
 }
 
 #[test]
@@ -107,7 +163,7 @@ fn writes_what_the_fixtures_hold() {
         body: Body::pack(br#"{"tick":true}"#).unwrap(),
     };
     let mut bytes = Vec::new();
-    frame.encode("default", &mut bytes);
+    frame.encode("default", 0, &mut Seal::clear(), &mut bytes).unwrap();
     assert_eq!(bytes, fixture("clear.hex"));
     assert_eq!(bytes.len(), frame.encoded_bytes("default"));
 }
@@ -124,25 +180,29 @@ fn caps_bodies() {
 #[test]
 fn counts_the_frames_of_a_row() {
     let group = fixture("group.hex");
-    let error = |count: u32| read_group(3, count, &group).unwrap_err().to_string();
-    assert_eq!(read_group(3, 3, &group).unwrap()[2].seq, 5);
+    let error = |count: u32| read_group(3, count, &group, &NoKeys).unwrap_err().to_string();
+    assert_eq!(read_group(3, 3, &group, &NoKeys).unwrap()[2].seq, 5);
     expect!["the row holds 3 frames, not 2"].assert_eq(&error(2));
     expect!["the row holds 3 frames, not 4"].assert_eq(&error(4));
     expect!["the row holds 3 frames, not 4294967295"].assert_eq(&error(u32::MAX));
 }
 
+fn tombstone(row: &[u8], seq: u64) -> (Vec<u8>, bool) {
+    rewrite((3, 3), row, seq, Remains::Nothing, &mut Seal::clear()).unwrap()
+}
+
 #[test]
 fn tombstones_one_frame() {
     let group = fixture("group.hex");
-    let (bytes, changed) = tombstone(3, &group, 2).unwrap();
+    let (bytes, changed) = tombstone(&group, 5);
     assert!(changed);
     expect![[r#"
         kind 1 at 2026-01-01T00:00:00.000000Z of `default`, sha256:00010203, sha256:20212223: {"tick":true}
         kind 1 at 2026-01-01T00:00:00.000000Z of `default`, sha256:00010203, sha256:20212223: erased, was 9 bytes
         kind 2 at 2026-01-01T00:00:00.500000Z of `default`, sha256:00010203, sha256:00000000: erased, was 200 bytes
     "#]].assert_eq(&show(&bytes));
-    assert_eq!(tombstone(3, &bytes, 2).unwrap(), (bytes.clone(), false));
-    assert_eq!(tombstone(3, &group, 1).unwrap(), (group, false));
+    assert_eq!(tombstone(&bytes, 5), (bytes.clone(), false));
+    assert_eq!(tombstone(&group, 4), (group, false));
 }
 
 /// Every error in words.
@@ -209,10 +269,10 @@ proptest! {
     ) {
         let frame = Frame { body: Body::pack(&raw).unwrap(), ..frame };
         let mut bytes = Vec::new();
-        frame.encode(&tenant, &mut bytes);
+        frame.encode(&tenant, 9, &mut Seal::clear(), &mut bytes).unwrap();
         prop_assert_eq!(bytes.len(), frame.encoded_bytes(&tenant));
         bytes.extend_from_slice(b"rest");
-        let (read, rest) = read(9, &bytes).unwrap();
+        let (read, rest) = read(9, &bytes, &NoKeys).unwrap();
         prop_assert_eq!(rest, b"rest");
         prop_assert_eq!(read.content, Content::Kept(raw));
         prop_assert_eq!((read.seq, read.kind, read.at), (9, frame.kind, frame.at));
@@ -229,11 +289,11 @@ proptest! {
         by in 1..=255_u8,
     ) {
         let mut bytes = Vec::new();
-        frame.encode("default", &mut bytes);
+        frame.encode("default", 0, &mut Seal::clear(), &mut bytes).unwrap();
         let at = at.index(bytes.len());
-        prop_assert!(read(0, &bytes[..at]).is_err());
+        prop_assert!(read(0, &bytes[..at], &NoKeys).is_err());
         bytes[at] = bytes[at].wrapping_add(by);
-        prop_assert!(read(0, &bytes).is_err());
+        prop_assert!(read(0, &bytes, &NoKeys).is_err());
     }
 
     /// Bytes with a right checksum, so that what lies behind it is reached too.
@@ -253,7 +313,7 @@ proptest! {
         let crc = crc32c::crc32c_append(crc32c::crc32c(&bytes), &body[..length]);
         bytes.extend_from_slice(&crc.to_le_bytes());
         bytes.extend_from_slice(&body);
-        if let Ok((frame, rest)) = read(0, &bytes) {
+        if let Ok((frame, rest)) = read(0, &bytes, &NoKeys) {
             prop_assert!(rest.len() <= body.len());
             if let Content::Kept(kept) = frame.content {
                 prop_assert!(kept.len() <= MAX_BODY_BYTES);
@@ -266,7 +326,7 @@ proptest! {
         bytes in proptest::collection::vec(any::<u8>(), 0..400),
         count in any::<u32>(),
     ) {
-        let _read = read_group(0, count, &bytes);
-        let _tombstone = tombstone(count, &bytes, 0);
+        let _read = read_group(0, count, &bytes, &NoKeys);
+        let _rewritten = rewrite((0, count), &bytes, 0, Remains::Nothing, &mut Seal::clear());
     }
 }

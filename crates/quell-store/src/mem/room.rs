@@ -12,9 +12,10 @@ use crate::commit::{
     CallKey, Commit, CommitError, Committed, Erasure, Notice, Refusal, WatchChange, WatchEntry,
     WriteError,
 };
-use crate::frame;
+use crate::frame::{self, Remains};
 use crate::packed::PackedBlob;
 use crate::ready::{self, Ready, Tip};
+use crate::seal::Seal;
 use crate::store::MAX_CALLS;
 use crate::tree::Growth;
 use crate::views::{OutboxRow, StoredCheckpoint, StoredRecord};
@@ -79,7 +80,9 @@ impl Room {
                 Erasure::Record { seq } => {
                     ("record", seq, tip.next_record + u64::from(ready.record_count()))
                 }
-                Erasure::Frame { seq } => ("frame", seq, tip.next_frame + u64::from(ready.frames)),
+                Erasure::Frame { seq } | Erasure::Part { seq, .. } => {
+                    ("frame", seq, tip.next_frame + u64::from(ready.frames))
+                }
             };
             if seq >= next {
                 return Err(Refusal::NothingToErase { part, seq }.into());
@@ -114,7 +117,7 @@ impl Room {
         }
         self.apply_rest(commit);
         for erasure in &commit.effects.erasures {
-            self.erase(*erasure);
+            self.erase(erasure);
         }
         Committed {
             journal_seq: tip.next_frame,
@@ -165,22 +168,30 @@ impl Room {
         }
     }
 
-    fn erase(&mut self, erasure: Erasure) {
+    fn erase(&mut self, erasure: &Erasure) {
         match erasure {
             Erasure::Record { seq } => {
-                let place = usize::try_from(seq).unwrap_or(usize::MAX);
+                let place = usize::try_from(*seq).unwrap_or(usize::MAX);
                 if let Some(record) = self.records.get_mut(place) {
                     record.body = None;
                 }
             }
-            Erasure::Frame { seq } => {
-                if let Some((first, group)) = self.groups.range_mut(..=seq).next_back()
-                    && let Ok((bytes, _)) =
-                        frame::tombstone(group.frames, &group.bytes, seq - first)
-                {
-                    group.bytes = bytes;
-                }
-            }
+            Erasure::Frame { seq } => self.rewrite(*seq, Remains::Nothing),
+            Erasure::Part { seq, rest } => self.rewrite(*seq, Remains::Body(rest)),
+        }
+    }
+
+    fn rewrite(&mut self, seq: u64, remains: Remains<'_>) {
+        if let Some((first, group)) = self.groups.range_mut(..=seq).next_back()
+            && let Ok((bytes, _)) = frame::rewrite(
+                (*first, group.frames),
+                &group.bytes,
+                seq,
+                remains,
+                &mut Seal::clear(),
+            )
+        {
+            group.bytes = bytes;
         }
     }
 

@@ -10,6 +10,7 @@ use super::MemDisk;
 use super::room::Room;
 use crate::commit::{Notice, WatchEntry};
 use crate::frame::{self, StoredFrame};
+use crate::seal::NoKeys;
 use crate::tree;
 use crate::views::{
     Counts, Head, MAX_ROWS, OutboxRow, Pick, ReadError, StoredCheckpoint, StoredRecord, Views,
@@ -83,7 +84,7 @@ impl Views for MemViews {
             let next = || room.groups.range(seq..).next();
             let Some((first, group)) = holds.or_else(next) else { return Ok(None) };
             let bad = |cause| ReadError::Frame { tenant: tenant.to_owned(), seq: *first, cause };
-            frame::read_group(*first, group.frames, &group.bytes).map(Some).map_err(bad)
+            frame::read_group(*first, group.frames, &group.bytes, &NoKeys).map(Some).map_err(bad)
         })
     }
 

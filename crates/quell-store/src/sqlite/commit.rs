@@ -1,36 +1,43 @@
 //! Store: a commit as SQLite statements, and the lease that guards it. Decides nothing: what is
 //! written was made ready before.
 
+use std::sync::Arc;
+
 use quell_core::id::Tenant;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::{SqliteStore, failed, int, maintain, unsigned};
+use super::{SqliteStore, failed, int, keys, maintain, place, unsigned};
 use crate::commit::{
     CallKey, Commit, CommitError, Committed, Effects, Erasure, Refusal, WatchChange, WriteError,
 };
-use crate::frame;
+use crate::frame::{self, Remains};
 use crate::ready::{self, Ready, Tip};
+use crate::seal::Seal;
 use crate::store::{Journal, Lease, LeaseError};
 use crate::views::Head;
 
 impl Journal for SqliteStore {
     fn commit(&mut self, commit: &Commit) -> Result<Committed, CommitError> {
-        let (committed, bytes) = self.write(|conn, salts| {
+        let ring = Arc::clone(&self.keys);
+        let (committed, bytes, fresh) = self.write(|conn, salts| {
             check_lease(conn, &commit.tenant, commit.epoch)?;
+            ready::check_tenant(&commit.tenant)?;
             let tip = tip(conn, &commit.tenant)?;
-            let ready = Ready::new(commit, &tip, salts)?;
+            let (whose, at) = ((commit.tenant.as_str(), commit.epoch), Ready::day_of(commit, &tip));
+            let (mut seal, fresh) = keys::seal(conn, &ring, whose, at, salts)?;
+            let ready = Ready::new(commit, &tip, salts, &mut seal)?;
             write_journal(conn, commit, &tip, &ready).map_err(failed)?;
-            write_records(conn, commit, &ready).map_err(failed)?;
-            write_state(conn, commit, &ready).map_err(failed)?;
-            write_outbox(conn, commit, &ready)?;
-            write_rest(conn, commit).map_err(failed)?;
+            write_records(conn, commit, &ready, &mut seal)?;
+            write_state(conn, commit, &ready, &mut seal)?;
+            write_outbox(conn, commit, &ready, &mut seal)?;
+            write_rest(conn, commit, &mut seal)?;
             let next = Tip {
                 next_frame: tip.next_frame + u64::from(ready.frames),
                 next_record: tip.next_record + u64::from(ready.record_count()),
                 ..tip
             };
             for erasure in &commit.effects.erasures {
-                erase(conn, &commit.tenant, *erasure, &next)?;
+                erase(conn, &commit.tenant, erasure, &next, &mut seal)?;
             }
             let committed = Committed {
                 journal_seq: tip.next_frame,
@@ -38,8 +45,10 @@ impl Journal for SqliteStore {
                 first_record_seq: tip.next_record,
                 records: ready.record_count(),
             };
-            Ok::<_, CommitError>((committed, ready.group.len() + bytes_of(&commit.effects)))
+            let bytes = ready.group.len() + bytes_of(&commit.effects);
+            Ok::<_, CommitError>((committed, bytes, fresh))
         })?;
+        fresh.into_iter().for_each(|(stored, key)| self.keys.learn(&stored, key));
         self.wal.wrote(bytes);
         Ok(committed)
     }
@@ -158,63 +167,108 @@ fn write_journal(
     Ok(())
 }
 
-fn write_records(conn: &Connection, commit: &Commit, ready: &Ready<'_>) -> rusqlite::Result<()> {
+fn write_records(
+    conn: &Connection,
+    commit: &Commit,
+    ready: &Ready<'_>,
+    seal: &mut Seal,
+) -> Result<(), WriteError> {
     for record in &ready.records {
+        let place = place::record(
+            &commit.tenant,
+            (record.seq, &record.draft.record_type, record.draft.at),
+            (&record.prev, &record.digest),
+        );
+        let whole = [record.salt.as_slice(), &record.draft.body].concat();
+        let sealed = seal.value(&place, &whole)?;
+        // In clear salt and body stand apart, as they always did.
+        let (salt, body) = match sealed.key {
+            0 => (record.salt.as_slice(), record.draft.body.as_slice()),
+            _ => (&[][..], &*sealed.bytes),
+        };
         conn.prepare_cached(
-            "INSERT INTO record (tenant, epoch, seq, type, at, prev, digest, leaf, salt, body)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-        )?
-        .execute(params![
-            commit.tenant,
-            int(commit.epoch),
-            int(record.seq),
-            record.draft.record_type,
-            record.draft.at.0,
-            record.prev,
-            record.digest,
-            record.leaf,
-            record.salt,
-            record.draft.body,
-        ])?;
+            "INSERT INTO record
+             (tenant, epoch, seq, type, at, prev, digest, leaf, salt, body, key_id)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        )
+        .and_then(|mut insert| {
+            insert.execute(params![
+                commit.tenant,
+                int(commit.epoch),
+                int(record.seq),
+                record.draft.record_type,
+                record.draft.at.0,
+                record.prev,
+                record.digest,
+                record.leaf,
+                salt,
+                body,
+                sealed.key,
+            ])
+        })
+        .map_err(failed)?;
         for reference in &record.draft.refs {
             conn.prepare_cached(
                 "INSERT OR IGNORE INTO record_ref (tenant, ref, seq, epoch)
                  VALUES (?1, ?2, ?3, ?4)",
-            )?
-            .execute(params![
-                commit.tenant,
-                reference,
-                int(record.seq),
-                int(commit.epoch)
-            ])?;
+            )
+            .and_then(|mut insert| {
+                let (seq, epoch) = (int(record.seq), int(commit.epoch));
+                insert.execute(params![commit.tenant, reference, seq, epoch])
+            })
+            .map_err(failed)?;
         }
     }
     Ok(())
 }
 
-fn write_state(conn: &Connection, commit: &Commit, ready: &Ready<'_>) -> rusqlite::Result<()> {
+fn write_state(
+    conn: &Connection,
+    commit: &Commit,
+    ready: &Ready<'_>,
+    seal: &mut Seal,
+) -> Result<(), WriteError> {
     for ((table, key), value) in &ready.state {
         match value {
-            Some(value) => conn
-                .prepare_cached(
-                    "INSERT OR REPLACE INTO state (tenant, tbl, key, epoch, value)
-                     VALUES (?1, ?2, ?3, ?4, ?5)",
-                )?
-                .execute(params![commit.tenant, table, key, int(commit.epoch), value])?,
+            Some(value) => {
+                let sealed = seal.value(&place::state(&commit.tenant, table, key), value)?;
+                conn.prepare_cached(
+                    "INSERT OR REPLACE INTO state (tenant, tbl, key, epoch, value, key_id)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                )
+                .and_then(|mut insert| {
+                    insert.execute(params![
+                        commit.tenant,
+                        table,
+                        key,
+                        int(commit.epoch),
+                        sealed.bytes,
+                        sealed.key,
+                    ])
+                })
+            }
             None => conn
-                .prepare_cached("DELETE FROM state WHERE tenant = ?1 AND tbl = ?2 AND key = ?3")?
-                .execute(params![commit.tenant, table, key])?,
-        };
+                .prepare_cached("DELETE FROM state WHERE tenant = ?1 AND tbl = ?2 AND key = ?3")
+                .and_then(|mut delete| delete.execute(params![commit.tenant, table, key])),
+        }
+        .map_err(failed)?;
     }
     Ok(())
 }
 
-fn write_outbox(conn: &Connection, commit: &Commit, ready: &Ready<'_>) -> Result<(), CommitError> {
+fn write_outbox(
+    conn: &Connection,
+    commit: &Commit,
+    ready: &Ready<'_>,
+    seal: &mut Seal,
+) -> Result<(), CommitError> {
     for one in &ready.calls {
+        let sealed = seal.value(&place::call(&commit.tenant, &CallKey::of(one.call)), &one.body)?;
         let added = conn
             .prepare_cached(
-                "INSERT INTO outbox (tenant, order_id, verb, attempt, epoch, due, stage, body)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7) ON CONFLICT DO NOTHING",
+                "INSERT INTO outbox
+                 (tenant, order_id, verb, attempt, epoch, due, stage, body, key_id)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, ?8) ON CONFLICT DO NOTHING",
             )
             .and_then(|mut insert| {
                 insert.execute(params![
@@ -224,7 +278,8 @@ fn write_outbox(conn: &Connection, commit: &Commit, ready: &Ready<'_>) -> Result
                     one.call.attempt,
                     int(commit.epoch),
                     one.call.due.0,
-                    one.body,
+                    sealed.bytes,
+                    sealed.key,
                 ])
             })
             .map_err(failed)?;
@@ -234,7 +289,7 @@ fn write_outbox(conn: &Connection, commit: &Commit, ready: &Ready<'_>) -> Result
     }
     for CallKey { order, verb, attempt } in &commit.effects.outbox_dones {
         conn.prepare_cached(
-            "UPDATE outbox SET stage = 2, body = NULL, epoch = ?5
+            "UPDATE outbox SET stage = 2, body = NULL, key_id = 0, epoch = ?5
              WHERE tenant = ?1 AND order_id = ?2 AND verb = ?3 AND attempt = ?4 AND stage < 2",
         )
         .and_then(|mut update| {
@@ -252,78 +307,123 @@ fn write_outbox(conn: &Connection, commit: &Commit, ready: &Ready<'_>) -> Result
 }
 
 /// Watchlist, notices and cursors.
-fn write_rest(conn: &Connection, commit: &Commit) -> rusqlite::Result<()> {
+fn write_rest(conn: &Connection, commit: &Commit, seal: &mut Seal) -> Result<(), WriteError> {
     let (tenant, epoch) = (&commit.tenant, int(commit.epoch));
     for change in &commit.effects.watch {
-        match change {
-            WatchChange::Put(entry) => conn
-                .prepare_cached(
-                    "INSERT OR REPLACE INTO watch (tenant, kind, value, epoch, until, body)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-                )?
-                .execute(params![
+        write_watch(conn, (tenant, epoch), change, seal)?;
+    }
+    for notice in &commit.effects.notice_puts {
+        let place = place::notice(tenant, &notice.id, notice.due);
+        let sealed = seal.value(&place, &notice.body)?;
+        conn.prepare_cached(
+            "INSERT OR REPLACE INTO notice (tenant, id, epoch, due, body, key_id)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )
+        .and_then(|mut insert| {
+            let due = notice.due.0;
+            insert.execute(params![tenant, notice.id, epoch, due, sealed.bytes, sealed.key])
+        })
+        .map_err(failed)?;
+    }
+    for id in &commit.effects.notice_dones {
+        conn.prepare_cached("DELETE FROM notice WHERE tenant = ?1 AND id = ?2")
+            .and_then(|mut delete| delete.execute(params![tenant, id]))
+            .map_err(failed)?;
+    }
+    for (source, value) in &commit.effects.cursors {
+        let sealed = seal.value(&place::cursor(tenant, source), value)?;
+        conn.prepare_cached(
+            "INSERT OR REPLACE INTO cursor (tenant, source, epoch, value, key_id)
+             VALUES (?1, ?2, ?3, ?4, ?5)",
+        )
+        .and_then(|mut insert| {
+            insert.execute(params![tenant, source, epoch, sealed.bytes, sealed.key])
+        })
+        .map_err(failed)?;
+    }
+    Ok(())
+}
+
+fn write_watch(
+    conn: &Connection,
+    (tenant, epoch): (&str, i64),
+    change: &WatchChange,
+    seal: &mut Seal,
+) -> Result<(), WriteError> {
+    match change {
+        WatchChange::Put(entry) => {
+            let sealed = seal.value(&place::watch(tenant, entry), &entry.body)?;
+            conn.prepare_cached(
+                "INSERT OR REPLACE INTO watch (tenant, kind, value, epoch, until, body, key_id)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            )
+            .and_then(|mut insert| {
+                insert.execute(params![
                     tenant,
                     entry.kind,
                     entry.value,
                     epoch,
                     entry.until.map(|until| until.0),
-                    entry.body,
-                ])?,
-            WatchChange::Remove { kind, value } => conn
-                .prepare_cached("DELETE FROM watch WHERE tenant = ?1 AND kind = ?2 AND value = ?3")?
-                .execute(params![tenant, kind, value])?,
-        };
+                    sealed.bytes,
+                    sealed.key,
+                ])
+            })
+        }
+        WatchChange::Remove { kind, value } => conn
+            .prepare_cached("DELETE FROM watch WHERE tenant = ?1 AND kind = ?2 AND value = ?3")
+            .and_then(|mut delete| delete.execute(params![tenant, kind, value])),
     }
-    for notice in &commit.effects.notice_puts {
-        conn.prepare_cached(
-            "INSERT OR REPLACE INTO notice (tenant, id, epoch, due, body)
-             VALUES (?1, ?2, ?3, ?4, ?5)",
-        )?
-        .execute(params![tenant, notice.id, epoch, notice.due.0, notice.body])?;
-    }
-    for id in &commit.effects.notice_dones {
-        conn.prepare_cached("DELETE FROM notice WHERE tenant = ?1 AND id = ?2")?
-            .execute(params![tenant, id])?;
-    }
-    for (source, value) in &commit.effects.cursors {
-        conn.prepare_cached(
-            "INSERT OR REPLACE INTO cursor (tenant, source, epoch, value)
-             VALUES (?1, ?2, ?3, ?4)",
-        )?
-        .execute(params![tenant, source, epoch, value])?;
-    }
+    .map_err(failed)?;
     Ok(())
 }
 
-/// Forgets a record's salt and body, or a frame's body. What is forgotten already stays so.
-fn erase(conn: &Connection, tenant: &str, erasure: Erasure, tip: &Tip) -> Result<(), CommitError> {
-    let nothing = |part, seq| CommitError::from(Refusal::NothingToErase { part, seq });
+/// Forgets a record's salt and body, or a frame's body or a part of it. What is forgotten already
+/// stays so.
+fn erase(
+    conn: &Connection,
+    tenant: &str,
+    erasure: &Erasure,
+    tip: &Tip,
+    seal: &mut Seal,
+) -> Result<(), CommitError> {
     match erasure {
-        Erasure::Record { seq } if seq >= tip.next_record => Err(nothing("record", seq)),
+        Erasure::Record { seq } if *seq >= tip.next_record => {
+            Err(Refusal::NothingToErase { part: "record", seq: *seq }.into())
+        }
         Erasure::Record { seq } => {
             conn.prepare_cached(
-                "UPDATE record SET salt = NULL, body = NULL WHERE tenant = ?1 AND seq = ?2",
+                "UPDATE record SET salt = NULL, body = NULL, key_id = 0
+                 WHERE tenant = ?1 AND seq = ?2",
             )
-            .and_then(|mut update| update.execute(params![tenant, int(seq)]))
+            .and_then(|mut update| update.execute(params![tenant, int(*seq)]))
             .map_err(failed)?;
             Ok(())
         }
-        Erasure::Frame { seq } if seq >= tip.next_frame => Err(nothing("frame", seq)),
-        Erasure::Frame { seq } => {
-            let row = group_row(conn, tenant, seq).map_err(failed)?;
-            let Some(row) = row.filter(|row| row.holds(seq)) else {
-                return Err(nothing("frame", seq));
-            };
-            let (bytes, changed) = frame::tombstone(row.frames, &row.bytes, seq - row.seq)
-                .map_err(|cause| WriteError::Damaged(format!("frame {seq}: {cause}")))?;
-            if changed {
-                conn.prepare_cached("UPDATE journal SET bytes = ?2 WHERE id = ?1")
-                    .and_then(|mut update| update.execute(params![row.id, bytes]))
-                    .map_err(failed)?;
-            }
-            Ok(())
-        }
+        Erasure::Frame { seq } => rewrite(conn, tenant, *seq, Remains::Nothing, tip, seal),
+        Erasure::Part { seq, rest } => rewrite(conn, tenant, *seq, Remains::Body(rest), tip, seal),
     }
+}
+
+fn rewrite(
+    conn: &Connection,
+    tenant: &str,
+    seq: u64,
+    remains: Remains<'_>,
+    tip: &Tip,
+    seal: &mut Seal,
+) -> Result<(), CommitError> {
+    let row = group_row(conn, tenant, seq).map_err(failed)?;
+    let Some(row) = row.filter(|row| seq < tip.next_frame && row.holds(seq)) else {
+        return Err(Refusal::NothingToErase { part: "frame", seq }.into());
+    };
+    let (bytes, changed) = frame::rewrite((row.seq, row.frames), &row.bytes, seq, remains, seal)
+        .map_err(|cause| WriteError::Damaged(format!("frame {seq}: {cause}")))?;
+    if changed {
+        conn.prepare_cached("UPDATE journal SET bytes = ?2 WHERE id = ?1")
+            .and_then(|mut update| update.execute(params![row.id, bytes]))
+            .map_err(failed)?;
+    }
+    Ok(())
 }
 
 /// One row of the journal.

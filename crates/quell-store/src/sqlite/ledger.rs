@@ -3,13 +3,14 @@
 
 use quell_core::order::Call;
 use quell_core::time::Time;
-use rusqlite::{Connection, params};
+use rusqlite::params;
 
 use super::commit::check_lease;
+use super::keys::{CallRow, Stored};
 use super::{SqliteStore, failed, int};
 use crate::commit::{CallKey, WriteError};
-use crate::ready;
 use crate::store::{Ledger, MAX_CALLS};
+use crate::tree;
 
 impl Ledger for SqliteStore {
     fn claim(
@@ -20,7 +21,7 @@ impl Ledger for SqliteStore {
         until: Time,
         limit: usize,
     ) -> Result<Vec<Call>, WriteError> {
-        let due = due(&self.conn, tenant, now, limit)?;
+        let due = due(&self.stored(), tenant, now, limit)?;
         if due.is_empty() {
             // Nothing to write, but a deposed engine must learn that it is one.
             self.not_halted()?;
@@ -79,33 +80,35 @@ impl Ledger for SqliteStore {
     }
 
     fn orphans(&self, tenant: &str, epoch: u64, now: Time) -> Result<Vec<Call>, WriteError> {
-        let sql = "SELECT body FROM outbox WHERE tenant = ?1 AND stage = 1
-                   AND (claimed_by <> ?2 OR claimed_until < ?3)
-                   ORDER BY due, order_id, verb, attempt LIMIT ?4";
-        calls(&self.conn, sql, params![tenant, int(epoch), now.0, limit(MAX_CALLS)])
+        let which = "tenant = ?1 AND stage = 1 AND (claimed_by <> ?2 OR claimed_until < ?3)
+                     ORDER BY due, order_id, verb, attempt LIMIT ?4";
+        let params = params![tenant, int(epoch), now.0, limit(MAX_CALLS)];
+        calls(&self.stored(), tenant, which, params)
     }
 }
 
 /// Calls that are due and unclaimed. Read outside the claim's transaction, which is sound because
 /// nobody else writes.
-fn due(conn: &Connection, tenant: &str, now: Time, most: usize) -> Result<Vec<Call>, WriteError> {
-    let sql = "SELECT body FROM outbox WHERE tenant = ?1 AND stage = 0 AND due <= ?2
-               ORDER BY due, order_id, verb, attempt LIMIT ?3";
-    calls(conn, sql, params![tenant, now.0, limit(most.min(MAX_CALLS))])
+fn due(stored: &Stored<'_>, tenant: &str, now: Time, most: usize) -> Result<Vec<Call>, WriteError> {
+    let which = "tenant = ?1 AND stage = 0 AND due <= ?2
+                 ORDER BY due, order_id, verb, attempt LIMIT ?3";
+    calls(stored, tenant, which, params![tenant, now.0, limit(most.min(MAX_CALLS))])
 }
 
 fn calls(
-    conn: &Connection,
-    sql: &str,
+    stored: &Stored<'_>,
+    tenant: &str,
+    which: &str,
     params: &[&dyn rusqlite::ToSql],
 ) -> Result<Vec<Call>, WriteError> {
-    let mut select = conn.prepare_cached(sql).map_err(failed)?;
-    let bodies = select
-        .query_map(params, |row| row.get(0))
-        .and_then(Iterator::collect::<rusqlite::Result<Vec<Vec<u8>>>>)
+    let sql = format!("SELECT {} FROM outbox WHERE {which}", CallRow::COLUMNS);
+    let mut select = stored.conn.prepare_cached(&sql).map_err(failed)?;
+    let rows = select
+        .query_map(params, CallRow::read)
+        .and_then(Iterator::collect::<rusqlite::Result<Vec<CallRow>>>)
         .map_err(failed)?;
-    let damaged = |cause| WriteError::Damaged(format!("a call in the outbox: {cause}"));
-    bodies.iter().map(|body| ready::decode_call(body).map_err(damaged)).collect()
+    let read = |row| stored.call(tenant, row).map_err(tree::unwritable);
+    rows.into_iter().map(read).collect()
 }
 
 fn limit(most: usize) -> i64 {

@@ -10,7 +10,10 @@ use super::{APPLICATION_ID, OpenError, failed, unread};
 use crate::views::ReadError;
 
 /// Every migration: its number is its place from 1; published files are never changed.
-const MIGRATIONS: &[(&str, &str)] = &[("first", include_str!("migrations/0001_first.sql"))];
+const MIGRATIONS: &[(&str, &str)] = &[
+    ("first", include_str!("migrations/0001_first.sql")),
+    ("keys", include_str!("migrations/0002_keys.sql")),
+];
 
 /// Brings the schema up to date in one transaction.
 ///
@@ -95,23 +98,24 @@ mod tests {
     use super::super::{DATABASE, Options, SqliteStore, SqliteViews};
     use super::*;
 
-    const SECOND: (&str, &str) = ("second", "CREATE TABLE more (x INTEGER) STRICT;");
+    const NEXT: (&str, &str) = ("next", "CREATE TABLE more (x INTEGER) STRICT;");
 
     #[test]
     fn goes_forward_only() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("some.db");
         let mut conn = Connection::open(&path).unwrap();
-        let newer: Vec<_> = MIGRATIONS.iter().copied().chain([SECOND]).collect();
+        let newer: Vec<_> = MIGRATIONS.iter().copied().chain([NEXT]).collect();
         migrate(&mut conn, &path).unwrap();
         migrate(&mut conn, &path).unwrap();
         migrate_to(&mut conn, &path, &newer).unwrap();
         let older = migrate(&mut conn, &path).unwrap_err();
         assert_eq!(
             older.to_string(),
-            "the store has schema `2`, this program knows up to `1`: use a newer one"
+            "the store has schema `3`, this program knows up to `2`: use a newer one"
         );
-        let changed = [("first", "CREATE TABLE other (x INTEGER)"), SECOND];
+        let mut changed = newer;
+        changed[0] = ("first", "CREATE TABLE other (x INTEGER)");
         let error = migrate_to(&mut conn, &path, &changed).unwrap_err().to_string();
         assert!(error.ends_with("its migration `first` is another one"), "{error}");
     }
@@ -136,9 +140,9 @@ mod tests {
         SqliteViews::open(folder.path()).unwrap();
         let path = folder.path().join(DATABASE);
         let mut conn = Connection::open(&path).unwrap();
-        let newer: Vec<_> = MIGRATIONS.iter().copied().chain([SECOND]).collect();
+        let newer: Vec<_> = MIGRATIONS.iter().copied().chain([NEXT]).collect();
         migrate_to(&mut conn, &path, &newer).unwrap();
         let error = SqliteViews::open(folder.path()).unwrap_err().to_string();
-        assert_eq!(error, "the store has schema `2`, this program reads schema `1`");
+        assert_eq!(error, "the store has schema `3`, this program reads schema `2`");
     }
 }

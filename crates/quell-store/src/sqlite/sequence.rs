@@ -1,5 +1,7 @@
 //! Store: the tree's tables. Never signs anything that is not stored as read.
 
+use std::sync::Arc;
+
 use quell_core::time::Time;
 use quell_evidence::Hash;
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -47,7 +49,12 @@ impl Sequencer for SqliteStore {
                 break;
             }
         }
-        let next = tree::next_checkpoint(&Reader::new(&self.conn), tenant, now, signer)?;
+        let next = tree::next_checkpoint(
+            &Reader::new(&self.conn, Arc::clone(&self.keys)),
+            tenant,
+            now,
+            signer,
+        )?;
         let checkpoint = match next {
             Next::Stands(last) => return Ok(last),
             Next::New(checkpoint) => checkpoint,

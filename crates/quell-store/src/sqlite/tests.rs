@@ -11,7 +11,7 @@ use crate::conformance::{Make, T, call, conformance, draft, frame, signer, time}
 use crate::views::Frames;
 use crate::{
     Blobs as _, Body, Change, Commit, CommitError, Committed, Effects, Erasure, Frame,
-    Journal as _, Lease as _, Ledger as _, Sequencer as _, Store, Views, WriteError,
+    Journal as _, Lease as _, Ledger as _, OuterKey, Sequencer as _, Store, Views, WriteError,
 };
 
 mod suite {
@@ -19,17 +19,32 @@ mod suite {
     conformance!(Folder::new());
 }
 
+mod encrypted_suite {
+    use super::*;
+    conformance!(Folder::encrypted());
+}
+
 /// A store in a folder that vanishes with it.
 pub(super) struct Folder {
     _folder: tempfile::TempDir,
     pub(super) path: PathBuf,
+    key: Option<OuterKey>,
+}
+
+/// A key of 32 equal bytes.
+pub(super) fn outer(byte: u8) -> OuterKey {
+    OuterKey::parse(&format!("{byte:02x}").repeat(32)).unwrap()
 }
 
 impl Folder {
     pub(super) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("store");
-        Self { _folder: folder, path }
+        Self { _folder: folder, path, key: None }
+    }
+
+    pub(super) fn encrypted() -> Self {
+        Self { key: Some(outer(7)), ..Self::new() }
     }
 
     pub(super) fn sqlite(&self, options: Options) -> SqliteStore {
@@ -39,7 +54,7 @@ impl Folder {
 
 impl Make for Folder {
     fn open(&mut self) -> Box<dyn Store> {
-        Box::new(self.sqlite(Options::default()))
+        Box::new(self.sqlite(Options { key: self.key.clone(), ..Options::default() }))
     }
 }
 

@@ -4,6 +4,7 @@
 use std::borrow::Borrow;
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 
 use quell_core::id::{Digest, SourceName};
 use quell_core::time::Time;
@@ -11,11 +12,12 @@ use quell_evidence::Hash;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::commit::{group_row, head, next_group_row};
-use super::{DATABASE, connect, int, migrate, unread, unsigned};
+use super::keys::{CallRow, Stored};
+use super::{DATABASE, connect, int, migrate, place, unread, unsigned};
 use crate::commit::{Notice, WatchEntry};
 use crate::frame::{self, StoredFrame};
 use crate::packed::PackedBlob;
-use crate::ready;
+use crate::seal::{Keyring, OuterKey};
 use crate::tree;
 use crate::views::{
     Counts, Head, MAX_ROWS, OutboxRow, Pick, ReadError, StoredCheckpoint, StoredRecord, Views,
@@ -24,6 +26,7 @@ use crate::views::{
 /// A reader on any connection.
 pub struct Reader<C> {
     conn: C,
+    keys: Arc<Keyring>,
 }
 
 /// A reader with a read-only connection of its own.
@@ -36,24 +39,38 @@ impl<C> fmt::Debug for Reader<C> {
 }
 
 impl SqliteViews {
-    /// Reads the store in `folder`, whether or not a process writes to it.
+    /// Reads the store in `folder`, whether or not a process writes to it. What is encrypted
+    /// gives [`ReadError::Sealed`] or [`ReadError::Frame`], each where it stands.
     ///
     /// # Errors
     /// [`ReadError::Failed`] where there is none, [`ReadError::Schema`] for another program's.
     pub fn open(folder: &Path) -> Result<Self, ReadError> {
-        Self::at(&folder.join(DATABASE))
+        Self::open_with(folder, None)
     }
 
-    pub(super) fn at(path: &Path) -> Result<Self, ReadError> {
+    /// The same with the key that wraps the data keys, where there is one.
+    ///
+    /// # Errors
+    /// As [`SqliteViews::open`]; another key is told where something does not open under it.
+    pub fn open_with(folder: &Path, key: Option<OuterKey>) -> Result<Self, ReadError> {
+        Self::at(&folder.join(DATABASE), Arc::new(Keyring::new(key)))
+    }
+
+    pub(super) fn at(path: &Path, keys: Arc<Keyring>) -> Result<Self, ReadError> {
         let conn = connect(path, false).map_err(|error| ReadError::Failed(error.to_string()))?;
         migrate::refuse_other_schema(&conn)?;
-        Ok(Self::new(conn))
+        Ok(Self::new(conn, keys))
     }
 }
 
 impl<C: Borrow<Connection>> Reader<C> {
-    pub(super) fn new(conn: C) -> Self {
-        Self { conn }
+    pub(super) fn new(conn: C, keys: Arc<Keyring>) -> Self {
+        Self { conn, keys }
+    }
+
+    /// The data keys, with the table behind them.
+    fn stored(&self) -> Stored<'_> {
+        Stored { conn: self.conn.borrow(), ring: &self.keys }
     }
 
     /// All rows of a query.
@@ -79,6 +96,17 @@ impl<C: Borrow<Connection>> Reader<C> {
         select.query_row(params, read).optional().map_err(unread)
     }
 
+    fn open_state(
+        &self,
+        tenant: &str,
+        table: &str,
+        key: &str,
+        value: (u32, Vec<u8>),
+    ) -> Result<Vec<u8>, ReadError> {
+        let row = format_args!("{table}/{key}");
+        self.stored().open(("state", row), || place::state(tenant, table, key), value)
+    }
+
     fn count(&self, sql: &str, tenant: &str) -> Result<u64, ReadError> {
         Ok(self.row(sql, params![tenant], |row| unsigned(row, 0))?.unwrap_or(0))
     }
@@ -97,12 +125,17 @@ impl<C: Borrow<Connection>> Views for Reader<C> {
         limit: usize,
     ) -> Result<Vec<(String, Vec<u8>)>, ReadError> {
         // Keys are not empty, so that everything comes after the empty one.
-        self.rows(
-            "SELECT key, value FROM state WHERE tenant = ?1 AND tbl = ?2 AND key > ?3
+        let rows: Vec<(String, (u32, Vec<u8>))> = self.rows(
+            "SELECT key, key_id, value FROM state WHERE tenant = ?1 AND tbl = ?2 AND key > ?3
              ORDER BY key LIMIT ?4",
             params![tenant, table, after.unwrap_or(""), capped(limit)],
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )
+            |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?))),
+        )?;
+        let open = |(key, value): (String, _)| {
+            let value = self.open_state(tenant, table, &key, value)?;
+            Ok((key, value))
+        };
+        rows.into_iter().map(open).collect()
     }
 
     fn state_row(
@@ -111,11 +144,12 @@ impl<C: Borrow<Connection>> Views for Reader<C> {
         table: &str,
         key: &str,
     ) -> Result<Option<Vec<u8>>, ReadError> {
-        self.row(
-            "SELECT value FROM state WHERE tenant = ?1 AND tbl = ?2 AND key = ?3",
+        let value = self.row(
+            "SELECT key_id, value FROM state WHERE tenant = ?1 AND tbl = ?2 AND key = ?3",
             params![tenant, table, key],
-            |row| row.get(0),
-        )
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        value.map(|value| self.open_state(tenant, table, key, value)).transpose()
     }
 
     fn group(&self, tenant: &str, seq: u64) -> Result<Option<Vec<StoredFrame>>, ReadError> {
@@ -126,7 +160,8 @@ impl<C: Borrow<Connection>> Views for Reader<C> {
         };
         let Some(row) = row else { return Ok(None) };
         let bad = |cause| ReadError::Frame { tenant: tenant.to_owned(), seq: row.seq, cause };
-        let frames = frame::read_group(row.seq, row.frames, &row.bytes).map_err(bad)?;
+        let frames =
+            frame::read_group(row.seq, row.frames, &row.bytes, &self.stored()).map_err(bad)?;
         if frames.iter().any(|frame| frame.tenant != tenant) {
             return Err(ReadError::Damaged(format!("row {} holds another's frames", row.seq)));
         }
@@ -141,42 +176,46 @@ impl<C: Borrow<Connection>> Views for Reader<C> {
         limit: usize,
     ) -> Result<Vec<StoredRecord>, ReadError> {
         let (from, limit) = (int(from), capped(limit));
-        match pick {
+        let rows = match pick {
             Pick::All => self.rows(
-                "SELECT tenant, seq, type, at, prev, digest, leaf, salt, body FROM record
+                "SELECT tenant, seq, type, at, prev, digest, leaf, salt, body, key_id FROM record
                  WHERE tenant = ?1 AND seq >= ?2 ORDER BY seq LIMIT ?3",
                 params![tenant, from, limit],
-                read_record,
+                RecordRow::read,
             ),
             Pick::Type(name) => self.rows(
-                "SELECT tenant, seq, type, at, prev, digest, leaf, salt, body FROM record
+                "SELECT tenant, seq, type, at, prev, digest, leaf, salt, body, key_id FROM record
                  WHERE tenant = ?1 AND seq >= ?2 AND type = ?4 ORDER BY seq LIMIT ?3",
                 params![tenant, from, limit, name],
-                read_record,
+                RecordRow::read,
             ),
             Pick::Ref(id) => self.rows(
-                "SELECT r.tenant, r.seq, r.type, r.at, r.prev, r.digest, r.leaf, r.salt, r.body
-                 FROM record_ref AS f CROSS JOIN record AS r
+                "SELECT r.tenant, r.seq, r.type, r.at, r.prev, r.digest, r.leaf, r.salt, r.body,
+                 r.key_id FROM record_ref AS f CROSS JOIN record AS r
                  ON r.tenant = f.tenant AND r.seq = f.seq
                  WHERE f.tenant = ?1 AND f.seq >= ?2 AND f.ref = ?4 ORDER BY f.seq LIMIT ?3",
                 params![tenant, from, limit, id],
-                read_record,
+                RecordRow::read,
             ),
-        }
+        };
+        rows?.into_iter().map(|row| row.open(&self.stored())).collect()
     }
 
     fn outbox(&self, tenant: &str, limit: usize) -> Result<Vec<OutboxRow>, ReadError> {
-        let rows: Vec<(Vec<u8>, Option<i64>, Option<i64>)> = self.rows(
-            "SELECT body, claimed_by, claimed_until FROM outbox
+        let sql = format!(
+            "SELECT {}, claimed_by, claimed_until FROM outbox
              WHERE tenant = ?1 AND (stage = 0 OR stage = 1)
              ORDER BY due, order_id, verb, attempt LIMIT ?2",
-            params![tenant, capped(limit)],
-            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
-        )?;
+            CallRow::COLUMNS
+        );
+        let rows: Vec<(CallRow, Option<i64>, Option<i64>)> =
+            self.rows(&sql, params![tenant, capped(limit)], |row| {
+                Ok((CallRow::read(row)?, row.get(5)?, row.get(6)?))
+            })?;
         let damaged = |cause| ReadError::Damaged(format!("a call in the outbox: {cause}"));
         rows.into_iter()
-            .map(|(body, by, until)| {
-                let call = ready::decode_call(&body).map_err(damaged)?;
+            .map(|(row, by, until)| {
+                let call = self.stored().call(tenant, row)?;
                 let by = by.map(u64::try_from).transpose().map_err(|e| damaged(e.to_string()))?;
                 Ok(OutboxRow { call, claimed: by.zip(until.map(Time)) })
             })
@@ -199,54 +238,67 @@ impl<C: Borrow<Connection>> Views for Reader<C> {
         limit: usize,
     ) -> Result<Vec<WatchEntry>, ReadError> {
         let (kind, value) = after.unwrap_or(("", ""));
-        self.rows(
-            "SELECT kind, value, until, body FROM watch
+        let rows: Vec<(WatchEntry, u32)> = self.rows(
+            "SELECT kind, value, until, body, key_id FROM watch
              WHERE tenant = ?1 AND (until IS NULL OR until > ?2) AND (kind, value) > (?3, ?4)
              ORDER BY kind, value LIMIT ?5",
             params![tenant, now.0, kind, value, capped(limit)],
             |row| {
                 let until: Option<i64> = row.get(2)?;
-                Ok(WatchEntry {
-                    kind: row.get(0)?,
-                    value: row.get(1)?,
-                    until: until.map(Time),
-                    body: row.get(3)?,
-                })
+                let until = until.map(Time);
+                let (kind, value, body) = (row.get(0)?, row.get(1)?, row.get(3)?);
+                Ok((WatchEntry { kind, value, until, body }, row.get(4)?))
             },
-        )
+        )?;
+        let open = |(mut entry, key): (WatchEntry, u32)| {
+            let body = (key, std::mem::take(&mut entry.body));
+            let name = ("watch", &entry.kind);
+            entry.body = self.stored().open(name, || place::watch(tenant, &entry), body)?;
+            Ok(entry)
+        };
+        rows.into_iter().map(open).collect()
     }
 
     fn notices(&self, tenant: &str, now: Time, limit: usize) -> Result<Vec<Notice>, ReadError> {
-        self.rows(
-            "SELECT id, due, body FROM notice WHERE tenant = ?1 AND due <= ?2
+        let rows: Vec<(String, Time, (u32, Vec<u8>))> = self.rows(
+            "SELECT id, due, key_id, body FROM notice WHERE tenant = ?1 AND due <= ?2
              ORDER BY due, id LIMIT ?3",
             params![tenant, now.0, capped(limit)],
-            |row| Ok(Notice { id: row.get(0)?, due: Time(row.get(1)?), body: row.get(2)? }),
-        )
+            |row| Ok((row.get(0)?, Time(row.get(1)?), (row.get(2)?, row.get(3)?))),
+        )?;
+        let open = |(id, due, body): (String, Time, _)| {
+            let place = || place::notice(tenant, &id, due);
+            let body = self.stored().open(("notice", &id), place, body)?;
+            Ok(Notice { id, due, body })
+        };
+        rows.into_iter().map(open).collect()
     }
 
     fn cursors(&self, tenant: &str) -> Result<Vec<(SourceName, Vec<u8>)>, ReadError> {
-        self.rows(
-            "SELECT source, value FROM cursor WHERE tenant = ?1 ORDER BY source",
+        let rows: Vec<(SourceName, (u32, Vec<u8>))> = self.rows(
+            "SELECT source, key_id, value FROM cursor WHERE tenant = ?1 ORDER BY source",
             params![tenant],
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )
+            |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?))),
+        )?;
+        let open = |(source, value): (SourceName, _)| {
+            let place = || place::cursor(tenant, &source);
+            let value = self.stored().open(("cursor", &source), place, value)?;
+            Ok((source, value))
+        };
+        rows.into_iter().map(open).collect()
     }
 
     fn blob(&self, tenant: &str, digest: &Digest) -> Result<Option<Vec<u8>>, ReadError> {
-        let packed = self.row(
-            "SELECT codec, raw_bytes, bytes FROM blob WHERE tenant = ?1 AND digest = ?2",
+        let row: Option<(u8, u32, (u32, Vec<u8>))> = self.row(
+            "SELECT codec, raw_bytes, key_id, bytes FROM blob WHERE tenant = ?1 AND digest = ?2",
             params![tenant, digest.0],
-            |row| {
-                Ok(PackedBlob {
-                    digest: *digest,
-                    codec: row.get(0)?,
-                    raw_bytes: row.get(1)?,
-                    bytes: row.get::<_, Vec<u8>>(2)?.into(),
-                })
-            },
+            |row| Ok((row.get(0)?, row.get(1)?, (row.get(2)?, row.get(3)?))),
         )?;
-        packed.map(|packed| packed.unpack().map_err(ReadError::Damaged)).transpose()
+        let Some((codec, raw_bytes, bytes)) = row else { return Ok(None) };
+        let place = || place::blob(tenant, digest, codec, raw_bytes);
+        let bytes = self.stored().open(("blob", digest), place, bytes)?.into();
+        let packed = PackedBlob { digest: *digest, codec, raw_bytes, bytes };
+        packed.unpack().map(Some).map_err(ReadError::Damaged)
     }
 
     fn counts(&self, tenant: &str) -> Result<Counts, ReadError> {
@@ -324,18 +376,43 @@ impl<C: Borrow<Connection>> Views for Reader<C> {
     }
 }
 
-fn read_record(row: &Row<'_>) -> rusqlite::Result<StoredRecord> {
-    let salt: Option<[u8; 32]> = row.get(7)?;
-    Ok(StoredRecord {
-        tenant: row.get(0)?,
-        seq: unsigned(row, 1)?,
-        record_type: row.get(2)?,
-        at: Time(row.get(3)?),
-        prev: row.get(4)?,
-        digest: row.get(5)?,
-        leaf: row.get(6)?,
-        body: salt.zip(row.get(8)?),
-    })
+/// A row of the evidence, its body as it is stored.
+struct RecordRow {
+    record: StoredRecord,
+    salt: Option<Vec<u8>>,
+    body: Option<Vec<u8>>,
+    key: u32,
+}
+
+impl RecordRow {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let record = StoredRecord {
+            tenant: row.get(0)?,
+            seq: unsigned(row, 1)?,
+            record_type: row.get(2)?,
+            at: Time(row.get(3)?),
+            prev: row.get(4)?,
+            digest: row.get(5)?,
+            leaf: row.get(6)?,
+            body: None,
+        };
+        Ok(Self { record, salt: row.get(7)?, body: row.get(8)?, key: row.get(9)? })
+    }
+
+    fn open(self, stored: &Stored<'_>) -> Result<StoredRecord, ReadError> {
+        let Self { mut record, salt, body, key } = self;
+        let Some((mut salt, mut body)) = salt.zip(body) else { return Ok(record) };
+        if key != 0 {
+            let of = (record.seq, record.record_type.as_str(), record.at);
+            let place = || place::record(&record.tenant, of, (&record.prev, &record.digest));
+            salt = stored.open(("record", record.seq), place, (key, body))?;
+            body = salt.split_off(salt.len().min(32));
+        }
+        let damaged = |_| ReadError::Damaged(format!("the salt of record {}", record.seq));
+        let salt = salt.try_into().map_err(damaged)?;
+        record.body = Some((salt, body));
+        Ok(record)
+    }
 }
 
 fn capped(limit: usize) -> i64 {

@@ -39,6 +39,12 @@ impl Check {
         if let Err(fault) = Fronts::load(&place) {
             problems.push(problem(None, fault));
         }
+        if let Err(fault) = place.store_key()
+            && let Some(reference) = &place.settings.store.key
+            && secret::resolve(&place.folder, reference).is_ok()
+        {
+            problems.push(problem(place.line_with(reference), fault));
+        }
         let mut warnings = Vec::new();
         if let Ok(brain) = &brain {
             packs(&place, brain, &mut problems);
@@ -46,6 +52,9 @@ impl Check {
                 problems.push(problem(None, fault));
             }
             warnings = warned(&place, brain, people.as_ref())?;
+        }
+        if place.settings.store.key.is_none() {
+            warnings.push(in_clear());
         }
         let found = problems.len();
         if self.json {
@@ -73,6 +82,17 @@ impl Check {
                 ..assemble::fault(&problems)
             }),
         }
+    }
+}
+
+/// Nothing on the disk is encrypted.
+fn in_clear() -> Problem {
+    Problem {
+        file: crate::config::FILE.into(),
+        line: None,
+        message: "the store has no key: whoever has its disk or a backup reads records and names"
+            .into(),
+        remedy: "write `[store]` with `key = \"env:QUELL_STORE_KEY\"`, see docs/store.md".into(),
     }
 }
 
@@ -126,6 +146,6 @@ fn references(place: &Place) -> impl Iterator<Item = &str> {
         source.bearer.iter().chain(&source.hmac).chain(poll)
     });
     let notify = settings.notify.iter().map(|notify| &notify.secret);
-    let own = settings.cli_token.iter().chain([&settings.evidence.key]);
+    let own = settings.cli_token.iter().chain([&settings.evidence.key]).chain(&settings.store.key);
     sources.chain(notify).chain(own).map(String::as_str)
 }

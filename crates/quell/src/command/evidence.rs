@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use quell_evidence::bundle;
 use quell_evidence::note::VerifierKey;
-use quell_store::SqliteViews;
 use serde_json::json;
 
 use super::{say, say_json};
 use crate::client::Client;
 use crate::config::Place;
 use crate::fault::Fault;
+use crate::start;
 
 /// Export and verify evidence.
 #[derive(Debug, Args)]
@@ -35,6 +35,9 @@ enum What {
         /// The public key, with --store.
         #[arg(long)]
         key: Option<PathBuf>,
+        /// The key of that store by reference, where it is encrypted: `env:NAME` or `file:PATH`.
+        #[arg(long, requires = "store")]
+        store_key: Option<String>,
         /// One JSON object.
         #[arg(long)]
         json: bool,
@@ -60,10 +63,10 @@ enum What {
 impl Evidence {
     pub(crate) fn run(&self, config: Option<&Path>) -> Result<(), Fault> {
         match &self.what {
-            What::Export { file, store, key, json } => {
+            What::Export { file, store, key, store_key, json } => {
                 let bytes = match (store, key) {
                     (Some(store), Some(key)) => {
-                        let views = SqliteViews::open(store).map_err(|e| Fault::store(&e))?;
+                        let views = start::read_store(store, store_key.as_deref(), config)?;
                         crate::bundle::export(&views, "default", &text(key)?)?
                     }
                     _ => Client::new(&Place::find(config)?)?.bytes("/v1/evidence/bundle")?,

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use quell_store::SqliteViews;
 use serde_json::Value;
 
 use super::{say, say_json};
@@ -20,6 +19,9 @@ pub(crate) struct Explain {
     /// Read a store that no engine runs on.
     #[arg(long)]
     store: Option<PathBuf>,
+    /// The key of that store by reference, where it is encrypted: `env:NAME` or `file:PATH`.
+    #[arg(long, requires = "store")]
+    store_key: Option<String>,
     /// One JSON object with the records.
     #[arg(long)]
     json: bool,
@@ -29,7 +31,8 @@ impl Explain {
     pub(crate) fn run(&self, config: Option<&Path>) -> Result<(), Fault> {
         let told = match &self.store {
             Some(folder) => {
-                let views = SqliteViews::open(folder).map_err(|e| Fault::store(&e))?;
+                let key = self.store_key.as_deref();
+                let views = crate::start::read_store(folder, key, config)?;
                 let told = crate::explain::explain(&views, "default", &self.id);
                 let told = told.map_err(|e| Fault::store(&e))?;
                 let value = told.and_then(|told| serde_json::to_value(told).ok());

@@ -15,6 +15,7 @@ pub(crate) mod init;
 pub(crate) mod order;
 pub(crate) mod replay;
 pub(crate) mod serve;
+pub(crate) mod store;
 pub(crate) mod test;
 pub(crate) mod watch;
 

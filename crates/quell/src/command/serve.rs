@@ -43,6 +43,7 @@ impl Serve {
         let parts = Ingredients {
             tenant: settings.tenant.clone(),
             store: place.path(&settings.paths.store),
+            store_key: place.store_key()?,
             brain,
             targets,
             key,

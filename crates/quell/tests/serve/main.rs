@@ -9,6 +9,7 @@ mod authority;
 mod cli;
 mod common;
 mod door;
+mod encrypted;
 mod entra;
 mod intake;
 mod oidc;

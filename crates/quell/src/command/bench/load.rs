@@ -82,6 +82,7 @@ impl Rig {
         let quell = start::start(Ingredients {
             tenant: "default".to_owned(),
             store: store.clone(),
+            store_key: None,
             brain,
             targets: [("okta".to_owned(), target)].into(),
             key: new_key("bench.quell.example.com/default")?,

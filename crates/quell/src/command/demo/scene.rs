@@ -84,6 +84,7 @@ impl Scene {
         let quell = start::start(Ingredients {
             tenant: "default".to_owned(),
             store: folder.join("store"),
+            store_key: None,
             brain,
             targets: [("okta".to_owned(), target)].into(),
             key,
