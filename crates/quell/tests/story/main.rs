@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use quell_core::id::Digest;
-use quell_core::time::{MINUTE, Moment, Time};
+use quell_core::time::{MINUTE, Time};
 use serde_json::Value;
 
 const EXPECTED: &str = include_str!("expected.tsv");
@@ -33,8 +33,7 @@ fn sample() -> Option<PathBuf> {
 }
 
 fn time(text: &str) -> Time {
-    let moment: Moment = Moment::parse(text).unwrap();
-    moment.t
+    Time::parse(text).unwrap().t
 }
 
 fn expected() -> Vec<Line> {
