@@ -462,4 +462,51 @@ mod tests {
                 remedy: move it away, or let a policy's name end in `.cedar`; only hidden files and a README may lie beside the policy
         "#]].assert_eq(&lines.concat());
     }
+
+    #[test]
+    fn an_entra_target_says_what_it_lacks() {
+        let check = |more: &str| {
+            let text = format!(
+                "version = 1\n[[target]]\nprovider = \"corp\"\nkind = \"entra_id\"\n\
+                 url = \"https://graph.example.com\"\n{more}"
+            );
+            let settings = crate::config::parse(Path::new("quell.toml"), &text).unwrap();
+            let one = settings.target.first().unwrap();
+            let policy = Policy::load(&PolicyFiles::shipped()).unwrap();
+            let made = one
+                .credential()
+                .and_then(|_| target(one, Secret::new("an-invented-secret"), &policy));
+            match made {
+                Ok(target) => {
+                    let names: Vec<&str> =
+                        target.capabilities().iter().map(|c| c.action.name()).collect();
+                    names.join(" ")
+                }
+                Err(fault) => fault.message,
+            }
+        };
+        let ids = "tenant_id = \"corp.example.com\"\nclient_id = \"c-1\"\n";
+        let secret = "client_secret = \"env:S\"\n";
+        let texts = [
+            check(secret),
+            check(ids),
+            check(&format!("{ids}{secret}token = \"env:T\"")),
+            check(&format!("{ids}{secret}certificate = \"file:c.pem\"")),
+            check(&format!("{ids}certificate = \"file:c.pem\"")),
+            check(&format!("{ids}{secret}actions = [\"step_up\"]")),
+            check(&format!("{ids}{secret}actions = [\"lock\"]")),
+            check(&format!("{ids}{secret}login_url = \"http://a.example.com\"")),
+            check(&format!("{ids}{secret}")),
+        ];
+        expect![[r#"
+            target `corp`: `tenant_id` is missing
+            target `corp`: an application proves itself by one thing
+            target `corp`: an application proves itself by one thing
+            target `corp`: an application proves itself by one thing
+            target `corp`: `certificate` is not usable: it holds no certificate in PEM
+            target `corp`: `step_up_group` is not usable: `step_up` needs it
+            target `corp`: `lock` is no action
+            target `corp`: `http://a.example.com` cannot be a base address: `http` is for loopback alone
+            end_sessions force_reauth suspend"#]].assert_eq(&texts.join("\n"));
+    }
 }

@@ -3,15 +3,19 @@
 
 use std::time::Duration;
 
+use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
+use aws_lc_rs::rsa::{KeyPair, KeySize};
+use aws_lc_rs::signature::KeyPair as _;
 use quell_core::action::Action;
 use quell_core::identity::Account;
 use quell_core::order::{Answer, Fault, Verb};
 use quell_core::time::SECOND;
-use quell_lab::entra::{Entra as Lab, EntraOptions, RunningEntra};
+use quell_lab::entra::{Certificate, Entra as Lab, EntraOptions, RunningEntra};
 use quell_lab::{Fault as Strike, Injected, Person, company};
 use quell_targets::entra::{Credential, Entra, EntraConfig};
 use quell_targets::{Auth, Secret, Target, VendorConfig};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use crate::common::{body, person};
 use crate::okta_target::{Order, now, seen};
@@ -208,6 +212,40 @@ async fn a_user_is_confirmed_and_dismissed() {
     assert_eq!(order.say(&target, Verb::ReadBack, now()).await.answer, seen(true, true));
     order.say(&target, Verb::Undo, now()).await;
     assert_eq!(order.say(&target, Verb::ReadBackUndo, now()).await.answer, seen(true, true));
+}
+
+#[tokio::test]
+async fn a_certificate_proves_the_application_and_another_does_not() {
+    let (ours, public_key) = pem(b"the DER of our certificate");
+    let (others, _) = pem(b"the DER of our certificate");
+    let digest = Sha256::digest(b"the DER of our certificate");
+    let thumbprint = data_encoding::BASE64URL_NOPAD.encode(&digest);
+    let certificate = Certificate { thumbprint, public_key };
+    let lab = lab(|options| options.certificate = Some(certificate)).await;
+    let check = async |text: String| {
+        let vendor = VendorConfig::new(lab.base_url(), Auth::None);
+        let credential = Credential::Certificate(Secret::new(text));
+        let mut config =
+            EntraConfig::new("entra_id", vendor, lab.tenant(), lab.client().0, credential);
+        config.login = lab.base_url().to_owned();
+        Entra::new(config).unwrap().check(now()).await
+    };
+    assert_eq!(check(ours).await, Ok(()));
+    // the right thumbprint and the wrong key
+    let refusal = check(others).await.unwrap_err();
+    assert_eq!((refusal.fault, refusal.status), (Fault::AuthBroken, Some(401)));
+}
+
+/// A PEM with this DER as its certificate and a key of this run; and the public half.
+fn pem(der: &[u8]) -> (String, Vec<u8>) {
+    let pair = KeyPair::generate(KeySize::Rsa2048).unwrap();
+    let key: Pkcs8V1Der<'_> = pair.as_der().unwrap();
+    let block = |label: &str, der: &[u8]| {
+        let body = data_encoding::BASE64_MIME.encode(der);
+        format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", body.trim_end())
+    };
+    let text = block("CERTIFICATE", der) + &block("PRIVATE KEY", key.as_ref());
+    (text, pair.public_key().as_ref().to_vec())
 }
 
 #[tokio::test]

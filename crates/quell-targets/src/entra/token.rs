@@ -23,6 +23,9 @@ const MARGIN: i64 = 5 * MINUTE;
 /// How long a token lives that does not say so, microseconds.
 const LIFE_UNSTATED: i64 = 10 * MINUTE;
 
+/// The longest token that can stand in a header, bytes.
+const TOKEN_MAX: usize = 64 << 10;
+
 /// Where tokens come from.
 pub(super) struct Tokens {
     client: VendorClient,
@@ -158,7 +161,7 @@ impl Tokens {
         };
         let answer = self.client.send(ask, now, trace).await?.json()?;
         let token = answer.get("access_token").and_then(Value::as_str);
-        let Some(token) = token.filter(|token| !token.is_empty()) else {
+        let Some(token) = token.filter(|token| (1..=TOKEN_MAX).contains(&token.len())) else {
             return Err(Refusal::new(Fault::Indeterminate, "the answer holds no token"));
         };
         // a number; some answers of older endpoints have it as text

@@ -27,6 +27,7 @@ provider = "okta"
 kind = "okta"
 url = "@OKTA@"
 token = "file:okta.token"
+step_up_group = "@OKTA_GROUP@"
 quiet_ms = 400
 lag_ms = 5000
 
@@ -38,8 +39,19 @@ login_url = "@ENTRA@"
 tenant_id = "@TENANT@"
 client_id = "@CLIENT@"
 client_secret = "file:entra.secret"
+step_up_group = "@ENTRA_GROUP@"
+actions = ["end_sessions", "force_reauth", "suspend", "step_up"]
 effect_ms = 0
 lag_ms = 2000
+"#;
+
+/// What a team adds to ask for a stronger sign-in after a click.
+const STEP_UP: &str = r#"
+@id("step-up-lure")
+@reason("a click asks for a stronger sign-in for a while")
+@ttl("12h")
+permit (principal == Source::"proofpoint_tap", action == Action::"step_up", resource)
+when { resource in Class::"human" && context.kind == "url_click" };
 "#;
 
 struct Scene<'f> {
@@ -56,13 +68,18 @@ struct Held {
 }
 
 impl Scene<'_> {
-    /// Signs somebody in at both.
-    async fn sign_in(&self, person: &Person) -> [Held; 2] {
+    /// A sign-in with a password alone, as both providers take it.
+    fn weak(person: &Person) -> Value {
         let from = &person.usual;
-        let body = json!({
+        json!({
             "login": person.address, "ip": from.ip, "user_agent": from.user_agent,
             "device": from.device,
-        });
+        })
+    }
+
+    /// Signs somebody in at both.
+    async fn sign_in(&self, person: &Person) -> [Held; 2] {
+        let body = Self::weak(person);
         let mut held = Vec::new();
         for base in [self.okta.base_url(), self.entra.base_url()] {
             // not by `send`, which keeps the answers that must hold no secret
@@ -89,18 +106,35 @@ impl Scene<'_> {
         [cookie.is_success(), access.is_success()]
     }
 
+    /// How both providers answer a sign-in with a password alone.
+    async fn weak_sign_ins(&self, person: &Person) -> [u16; 2] {
+        let mut statuses = [0; 2];
+        let bases = [self.okta.base_url(), self.entra.base_url()];
+        for (status, base) in statuses.iter_mut().zip(bases) {
+            let request = self.serve.http.post(format!("{base}/lab/sign-in"));
+            let response = request.json(&Self::weak(person)).send().await.unwrap();
+            *status = response.status().as_u16();
+        }
+        statuses
+    }
+
     /// A click as Proofpoint TAP tells it, then a foreign sign-in as Okta tells it.
     async fn attack(&self, person: &Person) {
         let at = common::now();
         let history = attack::sign_in_history(person, at);
         self.serve.accept("okta", OKTA_TOKEN, &json!(history)).await;
+        self.click(person).await;
+        let foreign = attack::sign_in(person, &attack::attacker(), at.plus(-5 * SECOND)).unwrap();
+        self.serve.accept("okta", OKTA_TOKEN, &json!([foreign])).await;
+    }
+
+    async fn click(&self, person: &Person) {
+        let at = common::now();
         let clicked = at.plus(-20 * SECOND);
         let click =
             attack::click_permitted(person, &Lure::default(), clicked, clicked.plus(SECOND));
         let click = attack::tap(&[click], &[], at.plus(-10 * SECOND));
         self.serve.accept("proofpoint_tap", TAP_TOKEN, &click).await;
-        let foreign = attack::sign_in(person, &attack::attacker(), at.plus(-5 * SECOND)).unwrap();
-        self.serve.accept("okta", OKTA_TOKEN, &json!([foreign])).await;
     }
 
     /// The next requests for an end of sessions at Entra ID go wrong.
@@ -121,11 +155,13 @@ fn id(order: &Value) -> String {
 async fn one_finding_contains_both_accounts() {
     let company = quell_lab::company();
     let person = |handle: &str| company.person(handle).unwrap();
-    let (alice, dario) = (person("alice"), person("dario"));
+    let (alice, dario, eva) = (person("alice"), person("dario"), person("eva"));
     let okta = Provider::start(&company, Options::default()).await.unwrap();
     let entra = Entra::start(&company, EntraOptions::default()).await.unwrap();
     let folder = Folder::init().await;
     let settings = [
+        ("@OKTA_GROUP@", okta.step_up_group()),
+        ("@ENTRA_GROUP@", entra.group()),
         ("@OKTA@", okta.base_url()),
         ("@ENTRA@", entra.base_url()),
         ("@TENANT@", entra.tenant()),
@@ -143,14 +179,19 @@ async fn one_finding_contains_both_accounts() {
         let more = json!({ "provider": "entra_id", "id": id, "login": login });
         common::entry(person, &["human"], &[more])
     };
-    folder.write("directory.json", &json!([both(alice), both(dario)]).to_string());
+    folder.write("directory.json", &json!([both(alice), both(dario), both(eva)]).to_string());
     folder.edit("quell.toml", "directory.csv", "directory.json");
+    folder.write("policy/step_up.cedar", STEP_UP);
+    let (old, new) = (r#"["watch", "force_reauth"]"#, r#"["watch", "step_up", "force_reauth"]"#);
+    folder.edit("policy/tiers.toml", old, new);
     folder.quell(&["check"]).await.good();
     folder.arm().await;
+    folder.quell(&["arm", "proofpoint_tap", "step_up"]).await.good();
     let serve = folder.serve().await;
     let scene = Scene { okta, entra, serve };
     busy_then_done(&scene, alice).await;
     refused_for_good(&scene, dario).await;
+    stepped_up_and_taken_back(&scene, eva).await;
     evidence(&folder).await;
     scene.serve.stop().await;
     folder.no_secret_leaked("end_sessions");
@@ -182,7 +223,6 @@ async fn busy_then_done(scene: &Scene<'_>, alice: &Person) {
     }
     assert_eq!(scene.entra.pending_faults(), 0);
     let mut effects = scene.entra.effects();
-    assert!(effects.iter().all(|e| e.path.ends_with("/revokeSignInSessions")), "{effects:?}");
     effects.retain(|e| e.user_agent.contains(&id(&second)));
     // once, or twice where the first was within the second of the look before it
     assert!((1..=2).contains(&effects.len()), "{effects:?}");
@@ -210,7 +250,8 @@ async fn refused_for_good(scene: &Scene<'_>, dario: &Person) {
         other => Err(format!("{other:?}")),
     })
     .await;
-    assert_eq!(scene.opens(&at_entra).await, [true, true]);
+    // the click's step-up asks the cookie for more; the token lives on
+    assert_eq!(scene.opens(&at_entra).await, [false, true]);
     let told = folder.quell(&["explain", &id(&failed), "--json"]).await.json().to_string();
     for word in ["answered 503", "answered 403", "Authorization_RequestDenied"] {
         assert!(told.contains(word), "no `{word}` in {told}");
@@ -218,4 +259,39 @@ async fn refused_for_good(scene: &Scene<'_>, dario: &Person) {
     let case = failed.get("case").and_then(Value::as_str).unwrap();
     let told = folder.quell(&["explain", case]).await.good();
     assert!(told.contains("failed") && told.contains("verified"), "{told}");
+}
+
+/// A click alone: both providers ask her for more, until somebody takes it back, as the time to
+/// live does once nothing is open.
+async fn stepped_up_and_taken_back(scene: &Scene<'_>, eva: &Person) {
+    let (serve, folder) = (&scene.serve, scene.serve.folder);
+    assert_eq!(scene.weak_sign_ins(eva).await, [200, 200]);
+    let history = attack::sign_in_history(eva, common::now());
+    serve.accept("okta", OKTA_TOKEN, &json!(history)).await;
+    scene.click(eva).await;
+    let accounts = [eva.account().unwrap().id.clone(), eva.entra_account().unwrap().id];
+    for account in &accounts {
+        let order = serve.order_in("verified", "step_up", account).await;
+        assert!(order.get("undo_at").is_some_and(Value::is_string), "no time to live: {order}");
+    }
+    assert_eq!(scene.weak_sign_ins(eva).await, [401, 400]);
+    for account in &accounts {
+        let order = id(&serve.order("step_up", account).await.unwrap());
+        folder.quell(&["undo", &order, "--why", "a link checker clicked"]).await.good();
+        // the finding is still in force, so that another order may ask for the same again
+        until("the provider took her out of the group", async || {
+            let effects = [scene.okta.effects(), scene.entra.effects()].concat();
+            let taken_out = |e: &&quell_lab::Effect| {
+                e.method == "DELETE" && e.user == *account && e.user_agent.contains(&order)
+            };
+            let times = effects.iter().filter(taken_out).count();
+            if times == 1 { Ok(()) } else { Err(format!("{effects:?}")) }
+        })
+        .await;
+        until("the records say so", async || {
+            let told = folder.quell(&["explain", &order, "--json"]).await.good();
+            if told.contains("the read-back finds access restored") { Ok(()) } else { Err(told) }
+        })
+        .await;
+    }
 }
