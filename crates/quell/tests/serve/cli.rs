@@ -195,9 +195,9 @@ async fn check_knows_sources_secrets_and_people() {
     let told = folder.quell(&["check"]).await.bad(3);
     expect![[r#"
         quell: Q0001: 2 problem(s) in the configuration:
-          quell.toml:114: the environment variable `NO_SUCH` is not set
+          quell.toml:120: the environment variable `NO_SUCH` is not set
             remedy: set it before starting, or use `file:PATH`
-          quell.toml:113: there is no pack `octa`
+          quell.toml:119: there is no pack `octa`
             remedy: did you mean `okta`?
           help: correct the files and check again
     "#]]
@@ -214,7 +214,7 @@ async fn check_knows_sources_secrets_and_people() {
         quell: Q0001: 3 problem(s) in the configuration:
           quell.toml: DIR/directory.csv:1: unknown column `clases`
             remedy: did you mean `classes`?
-          quell.toml:114: the environment variable `NO_SUCH` is not set
+          quell.toml:120: the environment variable `NO_SUCH` is not set
             remedy: set it before starting, or use `file:PATH`
           quell.toml: `DIR/open.token` can be read by others
             remedy: run `chmod 600 DIR/open.token`
