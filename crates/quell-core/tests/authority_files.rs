@@ -429,23 +429,23 @@ fn refused_limits() {
         "group = \"contain\"\n",
         "",
         expect![[r#"
-        limits.toml:37: a budget counts one action or one group
-            help: write `action = ..` or `group = ..`
-    "#]],
+            limits.toml:38: a budget counts one action or one group
+                help: write `action = ..` or `group = ..`
+        "#]],
     );
     check(
         "group = \"contain\"",
         "group = \"contain\"\naction = \"suspend\"",
         expect![[r#"
-        limits.toml:37: a budget counts one action or one group
-            help: write `action = ..` or `group = ..`
-    "#]],
+            limits.toml:38: a budget counts one action or one group
+                help: write `action = ..` or `group = ..`
+        "#]],
     );
     check(
         "class = \"privileged\"",
         "class = \"priviliged\"",
         expect![[r#"
-            limits.toml:44: `priviliged` is not a known class
+            limits.toml:45: `priviliged` is not a known class
                 help: did you mean `privileged`?
         "#]],
     );
@@ -453,41 +453,41 @@ fn refused_limits() {
         "max = 100",
         "max = 100\nsource = \"\"",
         expect![[r#"
-        limits.toml:35: a source without a name
-            help: write a source, `each` or `any`
-    "#]],
+            limits.toml:36: a source without a name
+                help: write a source, `each` or `any`
+        "#]],
     );
     check(
         "one_source_max = 150",
         "one_source_max = 200",
         expect![[r#"
-        limits.toml:67: `one_source_max` is 200 of 200
-            help: write less than `max`, so that one source cannot spend all of it
-    "#]],
+            limits.toml:68: `one_source_max` is 200 of 200
+                help: write less than `max`, so that one source cannot spend all of it
+        "#]],
     );
     check(
         "role = \"global_admin\"",
         "role = \"approver\"",
         expect![[r#"
-        limits.toml:78: `approver` has two floors
-            help: keep one of the two
-    "#]],
+            limits.toml:79: `approver` has two floors
+                help: keep one of the two
+        "#]],
     );
     check(
         "role = \"global_admin\"",
         "role = \"admin\"",
         expect![[r#"
-        limits.toml:78: `admin` is not a known role
-            help: see docs/authority.md for the names that are known
-    "#]],
+            limits.toml:79: `admin` is not a known role
+                help: see docs/authority.md for the names that are known
+        "#]],
     );
     check(
         "[total]",
         "[totals]",
         expect![[r#"
-        limits.toml:65: unknown field `totals`
-            help: did you mean `total`?
-    "#]],
+            limits.toml:66: unknown field `totals`
+                help: did you mean `total`?
+        "#]],
     );
 }
 

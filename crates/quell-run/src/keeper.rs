@@ -332,6 +332,7 @@ impl Keeper {
             let refused = match &input {
                 Input::Answer(reply) => engine.unfit(reply),
                 Input::TakeBack(back) => engine.unfit_undo(back),
+                Input::Close(closing) => engine.unfit_to_close(closing),
                 _ => None,
             };
             // Of two claims of one call only the first is granted.

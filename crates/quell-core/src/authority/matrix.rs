@@ -15,7 +15,7 @@ use super::{APPROVALS_MAX, describe, reach_cap, words};
 use crate::action::{Action, Tier};
 use crate::identity::Class;
 use crate::policy::Policy;
-use crate::signal::{Kind, Use};
+use crate::signal::{Kind, Reach, Use};
 use crate::time::{HOUR, MINUTE};
 
 mod asks;
@@ -256,6 +256,21 @@ impl<'a> Court<'a> {
                 };
                 cell.reasons.push(format!("the policies alone would permit it {said}"));
             }
+            Some((_, _, way, other)) if triggers_nothing(place.kind, place.action) => {
+                cell.policies.clone_from(&way.policies);
+                let text = "what anybody outside can cause triggers nothing beyond watching (the \
+                            program's own guard)";
+                cell.reasons.push(text.to_owned());
+                if let Some(other) = other {
+                    cell.reasons.push(format!(
+                        "it counts, by {}, in a finding that a signal bears which triggers it, \
+                         such as `{}` `{}`",
+                        way.policies.join(", "),
+                        other.source,
+                        other.kind,
+                    ));
+                }
+            }
             Some((least, found, way, other)) => {
                 cell.approvals = least;
                 cell.decision = if least == 0 { Decision::Autonomous } else { Decision::Approval };
@@ -364,6 +379,11 @@ struct Other {
     approvals: u8,
     source: String,
     kind: Kind,
+}
+
+/// True for what anybody outside can cause and an action beyond watching.
+fn triggers_nothing(kind: Kind, action: Action) -> bool {
+    kind.reach() == Reach::Outsider && action.group() > Tier::Observe
 }
 
 /// For each class and action the signal that bears it by itself with the fewest approvals.

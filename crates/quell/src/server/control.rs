@@ -10,7 +10,9 @@ use axum::extract::{FromRequestParts as _, Query, RawPathParams, Request};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::on;
-use quell_core::effect::{Freeze, Input, Reply, TakeBack};
+use quell_core::case::Disposition;
+use quell_core::effect::{Closing, Freeze, Input, Reply, TakeBack};
+use quell_core::precision::{CASES_MIN, Precision};
 use quell_core::time::MINUTE;
 use quell_run::{Clock, Handle};
 use quell_store::views::{Pick, StateRows, Views};
@@ -128,6 +130,8 @@ impl Control {
             Name::OpenApi => Ok(Json(openapi::description()).into_response()),
             Name::Metrics => metrics::answer(self),
             Name::Cases => Ok(listed(self.rows("case")?, "opened_at")),
+            Name::CloseCase => close(self, asked).await,
+            Name::Precision => precision(self),
             Name::Orders => Ok(listed(self.rows("order")?, "planned_at")),
             Name::Approve => decide(self, asked, true).await,
             Name::Deny => decide(self, asked, false).await,
@@ -218,11 +222,11 @@ fn why(body: &Bytes) -> Result<String, Box<Response>> {
 async fn decide(control: &Control, asked: &Asked, approve: bool) -> Answer {
     let order = parse(&asked.item)?;
     let reply = Reply { order, by: asked.by.clone(), approve, why: why(&asked.body.bytes)? };
-    one(control, &asked.item)?;
+    one(control, "order", &asked.item)?;
     let receipt = control.handle.input(Input::Answer(reply)).await.map_err(busy)?;
     match receipt.refused {
         Some(why) => Err(Box::new(refuse(StatusCode::CONFLICT, &why))),
-        None => Ok(Json(one(control, &asked.item)?).into_response()),
+        None => Ok(Json(one(control, "order", &asked.item)?).into_response()),
     }
 }
 
@@ -234,20 +238,64 @@ fn busy(_: quell_run::Busy) -> Box<Response> {
     Box::new(soon(refuse(StatusCode::SERVICE_UNAVAILABLE, "busy: try again"), 1))
 }
 
-fn one(control: &Control, id: &str) -> Result<Value, Box<Response>> {
-    let row = control.read(|views| views.state_row(&control.tenant, "order", id))?;
+/// One row of a table: `order` or `case`.
+fn one(control: &Control, table: &'static str, id: &str) -> Result<Value, Box<Response>> {
+    let row = control.read(|views| views.state_row(&control.tenant, table, id))?;
     let row = row.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    row.ok_or_else(|| Box::new(refuse(StatusCode::NOT_FOUND, "there is no such order")))
+    let none = || Box::new(refuse(StatusCode::NOT_FOUND, &format!("there is no such {table}")));
+    row.ok_or_else(none)
+}
+
+/// The body of a closing.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CloseBody {
+    #[serde(rename = "as")]
+    disposition: Disposition,
+    #[serde(default)]
+    why: String,
+}
+
+async fn close(control: &Control, asked: &Asked) -> Answer {
+    let case = asked.item.parse().map_err(|e: quell_core::id::InvalidId| bad(e))?;
+    let body: CloseBody = object(&asked.body.bytes)?;
+    one(control, "case", &asked.item)?;
+    let why = body.why.chars().take(240).collect();
+    let closing = Closing { case, disposition: body.disposition, by: asked.by.clone(), why };
+    let receipt = control.handle.input(Input::Close(closing)).await.map_err(busy)?;
+    match receipt.refused {
+        Some(why) => Err(Box::new(refuse(StatusCode::CONFLICT, &why))),
+        None => Ok(Json(one(control, "case", &asked.item)?).into_response()),
+    }
+}
+
+fn precision(control: &Control) -> Answer {
+    let known = control.read(|views| {
+        let mut known = Precision::default();
+        for row in StateRows::new(views, &control.tenant, "precision") {
+            let (key, value) = row?;
+            if let Ok(tally) = serde_json::from_slice(&value) {
+                known.load(&key, tally);
+            }
+        }
+        Ok(known)
+    })?;
+    let rows = known.all((control.clock)()).map(|(source, kind, measured)| {
+        let (percent, cases) = (measured.percent, measured.cases);
+        let counts = cases >= CASES_MIN;
+        json!({ "source": source, "kind": kind, "percent": percent, "cases": cases, "counts": counts })
+    });
+    Ok(Json(rows.collect::<Vec<_>>()).into_response())
 }
 
 async fn undo(control: &Control, asked: &Asked) -> Answer {
     let order = parse(&asked.item)?;
     let take_back = TakeBack { order, by: asked.by.clone(), why: why(&asked.body.bytes)? };
-    one(control, &asked.item)?;
+    one(control, "order", &asked.item)?;
     let receipt = control.handle.input(Input::TakeBack(take_back)).await.map_err(busy)?;
     match receipt.refused {
         Some(why) => Err(Box::new(refuse(StatusCode::CONFLICT, &why))),
-        None => Ok(Json(one(control, &asked.item)?).into_response()),
+        None => Ok(Json(one(control, "order", &asked.item)?).into_response()),
     }
 }
 

@@ -115,6 +115,7 @@ fn parameters(route: &Route) -> Vec<Value> {
         (None, _) => None,
         (Some(_), Name::Take | Name::Challenge) => Some(named("source")),
         (Some(_), Name::Approve | Name::Deny | Name::Undo) => Some(named("order")),
+        (Some(_), Name::CloseCase) => Some(named("case")),
         (Some(_), Name::Watchlist) => Some(named("kind")),
         (Some(_), _) => Some(named("id")),
     };

@@ -33,6 +33,8 @@ pub(crate) enum Name {
     OpenApi,
     Metrics,
     Cases,
+    CloseCase,
+    Precision,
     Orders,
     Approve,
     Deny,
@@ -170,6 +172,23 @@ pub(crate) const ROUTES: &[Route] = &[
         Token(Viewer),
         Gives::Json("Cases"),
         "The newest cases, at most 1,000.",
+    ),
+    posts(
+        Name::CloseCase,
+        Control,
+        "/v1/cases/{id}/close",
+        Token(Responder),
+        Takes::Json("Closing"),
+        Gives::Json("Case"),
+        "Closes a case and says what it was.",
+    ),
+    row(
+        Name::Precision,
+        Control,
+        "/v1/precision",
+        Token(Viewer),
+        Gives::Json("Precision"),
+        "How often cases of a source and kind were closed as true, over 90 days.",
     ),
     row(
         Name::Orders,
@@ -336,7 +355,7 @@ impl Route {
             all.push(400);
         }
         match self.name {
-            Name::Approve | Name::Deny | Name::Undo => all.extend([404, 409]),
+            Name::Approve | Name::Deny | Name::Undo | Name::CloseCase => all.extend([404, 409]),
             Name::Explain | Name::Challenge => all.push(404),
             _ => {}
         }
@@ -377,6 +396,8 @@ mod tests {
             control get /openapi.json: anybody
             control get /metrics: metrics
             control get /v1/cases: viewer
+            control post /v1/cases/{id}/close: responder
+            control get /v1/precision: viewer
             control get /v1/orders: viewer
             control post /v1/orders/{id}/approve: approver
             control post /v1/orders/{id}/deny: approver

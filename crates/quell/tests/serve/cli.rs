@@ -42,7 +42,7 @@ async fn init_writes_a_folder_in_shadow_mode_that_checks() {
     expect![[r#"
         warning: quell.toml: the store has no key: whoever has its disk or a backup reads records and names
             remedy: write `[store]` with `key = "env:QUELL_STORE_KEY"`, see docs/store.md
-        ok: 6 rules, 5 packs, 0 sources, 0 targets, 6 identities, mode shadow
+        ok: 32 rules, 5 packs, 0 sources, 0 targets, 6 identities, mode shadow
     "#]]
     .assert_eq(&told);
     let checked = folder.quell(&["check", "--json"]).await.json();
@@ -111,13 +111,15 @@ async fn check_names_file_line_and_remedy() {
         "confidence >= 60",
         "confidence >= \"60\"",
         expect![[r#"
-        quell: Q0001: 2 problem(s) in the configuration:
-          policy/default.cedar:23: `challenge-lure`: unexpected type: expected Long but saw String
-            remedy: compare with quell.cedarschema
-          policy/default.cedar:36: `challenge-access`: unexpected type: expected Long but saw String
-            remedy: compare with quell.cedarschema
-          help: correct the files and check again
-    "#]],
+            quell: Q0001: 3 problem(s) in the configuration:
+              policy/default.cedar:24: `challenge-lure`: unexpected type: expected Long but saw String
+                remedy: compare with quell.cedarschema
+              policy/default.cedar:40: `challenge-access`: unexpected type: expected Long but saw String
+                remedy: compare with quell.cedarschema
+              policy/default.cedar:56: `challenge-beside-access`: unexpected type: expected Long but saw String
+                remedy: compare with quell.cedarschema
+              help: correct the files and check again
+        "#]],
     )
     .await;
     let open = "@id(\"own\")\n@reason(\"r\")\n\
@@ -137,11 +139,11 @@ async fn check_names_file_line_and_remedy() {
         "max = 100",
         "max = \"100\"",
         expect![[r#"
-        quell: Q0001: 1 problem(s) in the configuration:
-          policy/limits.toml:34: invalid type: string "100", expected i64
-            remedy: see docs/authority.md for the form of this file
-          help: correct the files and check again
-    "#]],
+            quell: Q0001: 1 problem(s) in the configuration:
+              policy/limits.toml:35: invalid type: string "100", expected i64
+                remedy: see docs/authority.md for the form of this file
+              help: correct the files and check again
+        "#]],
     )
     .await;
     wrong(
@@ -271,7 +273,7 @@ async fn arm_edits_one_pair_at_a_time() {
             remedy: did you mean `okta`?
         warning: quell.toml: the store has no key: whoever has its disk or a backup reads records and names
             remedy: write `[store]` with `key = "env:QUELL_STORE_KEY"`, see docs/store.md
-        ok: 6 rules, 5 packs, 1 sources, 0 targets, 6 identities, mode armed
+        ok: 32 rules, 5 packs, 1 sources, 0 targets, 6 identities, mode armed
     "#]]
     .assert_eq(&told);
     let json = folder.quell(&["check", "--json"]).await.json();

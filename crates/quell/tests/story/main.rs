@@ -90,13 +90,17 @@ fn told(
     let mut all: Vec<_> = rows
         .filter(|row| row["type"] == "finding")
         .map(|row| {
-            let person = row["identity"].as_str().unwrap_or("nobody whom the directory knows");
+            let person = row
+                .get("identity")
+                .and_then(Value::as_str)
+                .unwrap_or("nobody whom the directory knows");
             let person = Digest::of(person.as_bytes()).to_string();
             let person = person.trim_start_matches("sha256:").chars().take(16).collect();
-            let finding = &row["finding"];
-            let rule = names.get(finding["rule"].as_str().unwrap()).unwrap().clone();
-            let first = time(finding["first_at"].as_str().unwrap());
-            (person, rule, first, finding["tier"].as_str().unwrap().to_owned())
+            let text =
+                |name: &str| row.pointer(&format!("/finding/{name}")).and_then(Value::as_str);
+            let rule = names.get(text("rule").unwrap()).unwrap().clone();
+            let first = time(text("first_at").unwrap());
+            (person, rule, first, text("tier").unwrap().to_owned())
         })
         .collect();
     all.sort();
@@ -120,6 +124,27 @@ fn rule_names() -> BTreeMap<String, String> {
         }
     }
     names
+}
+
+/// Every shipped rule has samples that raise it and samples that must not.
+#[test]
+fn the_samples_of_every_rule_hold() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let names = |folder: &str| {
+        let files = std::fs::read_dir(root.join(folder)).unwrap();
+        let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+        names.collect::<BTreeSet<_>>()
+    };
+    assert_eq!(names("rules"), names("tests/rules"));
+    for name in names("tests/rules") {
+        let text = std::fs::read_to_string(root.join("tests/rules").join(&name)).unwrap();
+        assert!(text.contains("positive: ") && text.contains("negative: "), "{name}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_quell"));
+    let out = command.current_dir(folder.path()).arg("test").arg(root.join("tests/rules")).output();
+    let out = out.unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stdout));
 }
 
 #[test]

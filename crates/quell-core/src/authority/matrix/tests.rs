@@ -109,8 +109,12 @@ fn a_cell_says_what_it_rests_on() {
               if it has no anomaly attribution_weak
               only inside a correlation: stated as `fact`
               lasts at most 24 h
-            okta sign_in external_member suspend: never 0 []
-              no policy permits it
+            okta sign_in external_member suspend: approval 1 [evict-person-access]
+              evict-person-access: block the account for a day when one person agrees
+              if finding_confidence >= 70
+              if it has no anomaly attribution_weak
+              only inside a correlation: stated as `fact`
+              lasts at most 24 h
             okta sign_in break_glass watch: never 0 [never-break-glass]
               the program's own guard: a break-glass account is never acted on
               never-break-glass: the account of last resort is never acted on; it pages instead
@@ -118,8 +122,7 @@ fn a_cell_says_what_it_rests_on() {
               no tier asks for it on `unknown` (tiers.toml)
               never-unknown: nothing beyond watching while nobody knows what kind of identity it is
               no policy permits it
-            okta sign_in_failed human force_reauth: never 0 [never-outsider]
-              never-outsider: nobody outside may lock anyone out: what anyone can cause never goes beyond watching
+            okta sign_in_failed human force_reauth: never 0 []
               no policy permits it
             other session_anomaly human watch: autonomous 0 [observe]
               observe: watching hurts nobody: any source may put a subject on a watchlist
@@ -133,6 +136,7 @@ fn a_cell_says_what_it_rests_on() {
               if not late
               if not cold
               if directory_age_s < 604800
+              if precision >= 50 or no precision is measured
               if it has no anomaly attribution_weak
               if it has no anomaly known_scanner
               only beside a signal that bears `contain` by itself, such as `okta` `sign_in` (the program's own guard)
@@ -144,8 +148,7 @@ fn a_cell_says_what_it_rests_on() {
               if it has no anomaly known_scanner
               only beside a signal that bears `evict` by itself, such as `okta` `sign_in` (the program's own guard)
               lasts at most 24 h
-            proofpoint_tap url_click_blocked human end_sessions: never 0 [never-outsider never-stopped]
-              never-outsider: nobody outside may lock anyone out: what anyone can cause never goes beyond watching
+            proofpoint_tap url_click_blocked human end_sessions: never 0 [never-stopped]
               never-stopped: the vendor already stopped it
               no policy permits it
             proofpoint_tap verdict_changed human watch: never 0 []
@@ -407,7 +410,10 @@ fn never_wider(policy: &Policy, cells: &Cells, facts: &Facts) -> Result<u32, Tes
         let Some(approvals) = approvals.collect::<Option<Vec<_>>>() else { continue };
         let approvals = approvals.into_iter().max().unwrap();
         beyond += u32::from(*action != Action::Watch);
-        for question in &questions {
+        // What anybody outside can cause triggers nothing beyond watching: others of the finding do.
+        let outside = |q: &&Question| q.kind.reach() == Reach::Outsider;
+        let triggers = questions.iter().filter(|q| !(outside(q) && *action != Action::Watch));
+        for question in triggers {
             let mut own: Vec<Option<Class>> = classes.iter().copied().map(Some).collect();
             if own.is_empty() {
                 own.push(None);
