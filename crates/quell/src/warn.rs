@@ -270,11 +270,11 @@ mod tests {
             &[],
             Some(&shared),
             &expect![[r#"
-            people.json: the account `okta:00uONE` stands at several identities: `E1`, `E2`
-                remedy: keep it at the one whose account it is: who of them a signal is about, nobody can say
-            policy/limits.toml:73: nobody in the directory holds `approver`: the floor guards nobody
-                remedy: name the directory's groups in `groups`, here `approver`, `approvers`
-        "#]],
+                people.json: the account `okta:00uONE` stands at several identities: `E1`, `E2`
+                    remedy: keep it at the one whose account it is: who of them a signal is about, nobody can say
+                policy/limits.toml:74: nobody in the directory holds `approver`: the floor guards nobody
+                    remedy: name the directory's groups in `groups`, here `approver`, `approvers`
+            "#]],
         );
         let rows: Vec<String> = (0..50)
             .map(|n| {

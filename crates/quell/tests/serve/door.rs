@@ -100,6 +100,8 @@ async fn every_route_asks_for_its_least_role_before_anything_else() {
         GET /openapi.json: [200, 200, 200, 200, 200]
         GET /metrics: [200, 200, 200, 200, 200]
         GET /v1/cases: [403, 200, 200, 200, 200]
+        POST /v1/cases/{id}/close: [403, 403, 400, 400, 400]
+        GET /v1/precision: [403, 200, 200, 200, 200]
         GET /v1/orders: [403, 200, 200, 200, 200]
         POST /v1/orders/{id}/approve: [403, 403, 403, 400, 400]
         POST /v1/orders/{id}/deny: [403, 403, 403, 400, 400]

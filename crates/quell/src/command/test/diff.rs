@@ -119,7 +119,9 @@ mod tests {
     use serde_json::json;
 
     fn check(expected: &Value, came: &Value, want: &Expect) {
-        want.assert_eq(&failure(Some(expected), came).unwrap_or_default());
+        // A first line without indentation keeps that of the others.
+        let told = failure(Some(expected), came).map(|text| format!("told:\n{text}"));
+        want.assert_eq(&told.unwrap_or_default());
     }
 
     #[test]
@@ -130,6 +132,7 @@ mod tests {
             &json!({ "plan": [{ "action": "suspend" }] }),
             &came,
             &expect![[r#"
+                told:
                     plan:
                   -   - action: suspend
                   +   - action: watch
@@ -139,6 +142,7 @@ mod tests {
             &json!({ "plan": [], "nothing": 1 }),
             &came,
             &expect![[r#"
+                told:
                   - plan: []
                   - nothing: 1
                   + plan:
