@@ -26,6 +26,7 @@ mod cases;
 mod close;
 mod contain;
 mod replan;
+mod sight;
 mod orders;
 mod calls;
 mod people;
@@ -93,6 +94,7 @@ pub struct Engine {
     watch: BTreeMap<WatchId, WatchEntry>,
     dismissed: Dismissed,
     precision: Precision,
+    sights: sight::Sights,
     alarms: Alarms,
     scratch: Scratch,
 }
@@ -146,6 +148,7 @@ impl Engine {
             watch: BTreeMap::new(),
             dismissed: Dismissed::default(),
             precision: Precision::default(),
+            sights: sight::Sights::new(),
             alarms: Alarms::default(),
             scratch: Scratch::default(),
         }

@@ -150,6 +150,14 @@ pub fn holds(view: View<'_>, finding: &Finding, accepted: &BTreeSet<SignalId>) -
     bench.findings(kept).into_iter().map(|finding| finding.tier).max()
 }
 
+/// True when a rule asks what was seen of the person before.
+pub fn asks_history(rules: &Rules, rule: &str) -> bool {
+    let Some(rule) = rules.idx(rule).and_then(|idx| rules.get(idx)) else { return false };
+    let leaves = rule.correlation.iter().flat_map(|correlation| &correlation.leaves);
+    let mut all = leaves.filter_map(|leaf| rules.get(*leaf)).chain([rule]);
+    all.any(|rule| !rule.novel.is_empty())
+}
+
 /// The stretch of time outside of which the findings of a rule stay as they are when something
 /// happened at these times: no window reaches across its borders. None where there is no such
 /// stretch, or where all there is lies in it.

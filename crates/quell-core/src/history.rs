@@ -387,6 +387,11 @@ impl Timeline {
         self.sign_ins.range(from..(t, SignalId([0; 16]))).map(|(_, past)| &past.traits)
     }
 
+    /// The sources that tell of the person's sign-ins.
+    pub fn sign_in_sources(&self) -> BTreeSet<&str> {
+        self.sign_ins.values().map(|past| &*past.source).collect()
+    }
+
     /// True when the history before `t` is too short to call anything unseen.
     pub fn is_cold(&self, t: Time, bounds: Bounds) -> bool {
         self.before(t, bounds).take(bounds.cold).count() < bounds.cold

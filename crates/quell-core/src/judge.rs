@@ -20,7 +20,7 @@ use crate::signal::{Reach, Signal, Use};
 use crate::time::{HOUR, SECOND, Time};
 
 /// Everything that a ruling depends on.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Court<'a> {
     /// The policy in force.
     pub policy: &'a Policy,
@@ -34,6 +34,8 @@ pub struct Court<'a> {
     pub watched: bool,
     /// What closed cases say of sources and kinds.
     pub precision: &'a Precision,
+    /// The sources that may have missed something.
+    pub blind: BTreeSet<&'a str>,
 }
 
 impl std::fmt::Debug for Court<'_> {
@@ -75,7 +77,7 @@ const DOCKET_MAX: usize = 64;
 
 /// Judges one step over the findings that ask for it: the mildest ruling wins.
 pub fn judge(
-    court: Court<'_>,
+    court: &Court<'_>,
     view: View<'_>,
     findings: &BTreeMap<FindingId, &Finding>,
     action: Action,
@@ -100,11 +102,38 @@ pub fn judge(
         });
     }
     let mut judgement = best.unwrap_or_else(Judgement::baseless);
+    if let Some(source) = blind(court, view, findings, &judgement)
+        && action.group() > Tier::Observe
+    {
+        judgement = demand(judgement, 1, &format!("blind({source}): it may have missed something"));
+    }
     if desire.floor > 0 && action.group() > Tier::Observe {
         let why: Vec<&str> = desire.why.iter().map(String::as_str).collect();
         judgement = demand(judgement, desire.floor, &why.join("; "));
     }
     judgement
+}
+
+/// A source that the judged findings need and that may have missed something: one that speaks in
+/// them, or for a rule on unseen traits one that tells of the person's sign-ins.
+fn blind<'a>(
+    court: &Court<'a>,
+    view: View<'_>,
+    findings: &BTreeMap<FindingId, &Finding>,
+    judgement: &Judgement,
+) -> Option<&'a str> {
+    if court.blind.is_empty() {
+        return None;
+    }
+    let findings = judgement.findings.iter().filter_map(|id| findings.get(id));
+    let mut needed: BTreeSet<&str> = BTreeSet::new();
+    for finding in findings {
+        needed.extend(finding.signals.iter().map(|cited| cited.source.as_str()));
+        if finding::asks_history(view.rules, &finding.rule) {
+            needed.extend(view.timeline.sign_in_sources());
+        }
+    }
+    court.blind.iter().copied().find(|source| needed.contains(source))
 }
 
 impl Judgement {
@@ -159,7 +188,7 @@ fn rank(sentence: &Sentence) -> u8 {
 }
 
 /// What no policy can permit.
-fn guard(court: Court<'_>, finding: &Finding, action: Action, on: &On) -> Option<String> {
+fn guard(court: &Court<'_>, finding: &Finding, action: Action, on: &On) -> Option<String> {
     let classes = desire::classes(court.directory, finding);
     if classes.contains(&Class::BreakGlass) {
         return Some("a break-glass account is never acted on".to_owned());
@@ -208,7 +237,7 @@ fn refused(reason: String, finding: &Finding, classes: BTreeSet<Class>) -> Judge
 /// Asks authority for one finding. How many sources speak in it is what the accepted signals make
 /// true: where they are fewer than was said, it is asked again with fewer.
 fn ask(
-    court: Court<'_>,
+    court: &Court<'_>,
     view: View<'_>,
     finding: &Finding,
     action: Action,
@@ -232,7 +261,7 @@ fn ask(
 
 /// [`ask`] as if so many sources spoke.
 fn ask_as(
-    court: Court<'_>,
+    court: &Court<'_>,
     view: View<'_>,
     finding: &Finding,
     action: Action,
@@ -330,7 +359,7 @@ fn refusal(verdict: &Verdict) -> String {
     }
 }
 
-fn ground(asked: &[(&Cited, Question, Verdict)], court: Court<'_>) -> Value {
+fn ground(asked: &[(&Cited, Question, Verdict)], court: &Court<'_>) -> Value {
     let rows: Vec<Value> = asked
         .iter()
         .map(|(cited, question, verdict)| {
@@ -341,7 +370,7 @@ fn ground(asked: &[(&Cited, Question, Verdict)], court: Court<'_>) -> Value {
 }
 
 fn question(
-    court: Court<'_>,
+    court: &Court<'_>,
     finding: &Finding,
     cited: &Cited,
     action: Action,

@@ -55,7 +55,7 @@ pub(crate) enum Wrong {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Told {
     Nothing,
-    Degraded,
+    Degraded { blind: bool },
     Well,
 }
 
@@ -73,6 +73,8 @@ pub(crate) struct Seen {
 pub(crate) struct Word {
     pub(crate) source: String,
     pub(crate) degraded: bool,
+    /// Signals of it may be missing: it is more than calls by strangers in its name.
+    pub(crate) blind: bool,
     pub(crate) why: String,
 }
 
@@ -113,7 +115,11 @@ impl Vigil {
             let Some((_, bytes)) = &record.body else { continue };
             let body: Value = serde_json::from_slice(bytes).unwrap_or(Value::Null);
             let text = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default();
-            let told = if text("state") == "well" { Told::Well } else { Told::Degraded };
+            let blind = body.get("blind") != Some(&Value::Bool(false));
+            let told = match text("state") {
+                "well" => Told::Well,
+                _ => Told::Degraded { blind },
+            };
             self.with(text("source"), |watched| watched.told = told);
         }
         Ok(())
@@ -184,11 +190,15 @@ impl Vigil {
                 watched.wrongs.entry(Wrong::Silent).or_insert(why);
             }
             let degraded = !watched.wrongs.is_empty();
-            let known = watched.told == Told::Degraded;
-            if degraded != known {
+            let blind = watched.wrongs.keys().any(|wrong| *wrong != Wrong::Unproven);
+            let known = match watched.told {
+                Told::Degraded { blind } => Some(blind),
+                Told::Nothing | Told::Well => None,
+            };
+            if degraded.then_some(blind) != known {
                 let whys: Vec<&str> = watched.wrongs.values().map(String::as_str).collect();
                 let why = if degraded { whys.join("; ") } else { "it speaks again".to_owned() };
-                words.push(Word { source: source.clone(), degraded, why });
+                words.push(Word { source: source.clone(), degraded, blind, why });
             }
         }
         words
@@ -196,7 +206,10 @@ impl Vigil {
 
     /// The journal says it now.
     pub(crate) fn told(&self, word: &Word) {
-        let told = if word.degraded { Told::Degraded } else { Told::Well };
+        let told = match word.degraded {
+            true => Told::Degraded { blind: word.blind },
+            false => Told::Well,
+        };
         self.with(&word.source, |watched| watched.told = told);
     }
 
@@ -222,11 +235,13 @@ impl Watched {
 
 /// The built-in source's word about another source.
 pub(crate) fn signal(tenant: &str, word: &Word, now: Time) -> Signal {
-    let Word { source, degraded, why } = word;
+    let Word { source, degraded, blind, why } = word;
     let state = if *degraded { "degraded" } else { "well" };
     let key = format!("{state} {source} {}", now.0);
     let kind = Kind::SourceDegraded;
-    let attributes = [("source", source.as_str()), ("state", state), ("why", why)];
+    let blind = if *blind { "true" } else { "false" };
+    let attributes =
+        [("source", source.as_str()), ("state", state), ("blind", blind), ("why", why)];
     Signal {
         id: SignalId::of(tenant, "quell", &key, kind.name(), 0),
         source: "quell".to_owned(),
@@ -310,7 +325,9 @@ mod tests {
         assert_eq!(words(&vigil, 11 * MINUTE), [""; 0], "it is still silent");
         vigil.heard("okta", Some(Time(11 * MINUTE)), Time(11 * MINUTE));
         assert_eq!(words(&vigil, 12 * MINUTE), ["okta false: it speaks again"]);
-        let word = |degraded| Word { source: "okta".into(), degraded, why: "why".into() };
+        let (source, why) = ("okta", "why");
+        let word =
+            |degraded| Word { source: source.into(), degraded, blind: degraded, why: why.into() };
         let [down, up] = [true, false].map(|d| signal("default", &word(d), Time(5)));
         assert_ne!(down.id, up.id);
         assert_eq!(up.attributes.get("state").map(String::as_str), Some("well"));

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::books::{Placed, ThreatKey, links};
+use super::sight::Sight;
 use super::{Engine, state};
 use crate::directory::Import;
 use crate::effect::{Effect, Intake};
@@ -22,6 +23,8 @@ use crate::time::{MINUTE, Time};
 const REJECTS_LISTED: usize = 16;
 /// After so many signals the next timeline is visited.
 const SWEEP_EVERY: u8 = 8;
+/// The source that speaks of other sources.
+const BUILT_IN: &str = "quell";
 /// How far in the future an event may lie.
 const AHEAD: i64 = 5 * MINUTE;
 
@@ -110,12 +113,20 @@ impl Engine {
     /// the two, the attribute `degraded` named the source.
     fn degraded(&mut self, signal: &Signal) {
         let attribute = |name: &str| signal.attributes.get(name).map(String::as_str);
-        let source = attribute("source").or_else(|| attribute("degraded")).unwrap_or("unknown");
-        let state = if attribute("state") == Some("well") { "well" } else { "degraded" };
+        // Who is not built in speaks for himself alone, and cannot tell that he misses nothing.
+        let own = signal.source == BUILT_IN;
+        let source = attribute("source").filter(|_| own).unwrap_or(&signal.source);
+        let state = if own && attribute("state") == Some("well") { "well" } else { "degraded" };
+        let blind = own && state == "degraded" && attribute("blind") != Some("false");
         let why = super::plain(attribute("why").unwrap_or("unknown"));
         let source = super::plain(source);
-        let body = json!({ "source": source, "state": state, "why": why, "signal": signal.id });
+        let body = json!({
+            "source": source, "state": state, "blind": blind, "why": why, "signal": signal.id,
+        });
         self.record("source_degraded", body, vec![signal.id.to_string(), source.clone()]);
+        if own {
+            self.see(&source, Sight { at: signal.times.happened.t, blind });
+        }
         let kind = if state == "well" { "source_well" } else { "source_degraded" };
         self.page(kind, None, None, &format!("source `{source}` is {state}: {why}"));
     }

@@ -112,7 +112,7 @@ impl Engine {
             |kept: &Kept| !super::withdrawn(threats, kept) && !dismissed.holds(kept.signal());
         let view = self.view(&first.subject, timeline, &in_force);
         let court = self.court(work.order, &first.subject);
-        judge::judge(court, view, &findings, work.action, &work.on, &work.desire)
+        judge::judge(&court, view, &findings, work.action, &work.on, &work.desire)
     }
 
     fn court(&self, order: OrderId, subject: &Subject) -> Court<'_> {
@@ -124,6 +124,7 @@ impl Engine {
             case_state: case.map_or("none", |case| case.state.name()),
             watched: case.is_some() && self.is_watched(subject),
             precision: &self.precision,
+            blind: self.blind(),
         }
     }
 

@@ -86,6 +86,9 @@ impl Engine {
                 let case = key.parse().map_err(|e| bad(table, key, &e))?;
                 self.dismissed.keep(case, read(table, key, value)?);
             }
+            "sight" => {
+                self.sights.insert(key.to_owned(), read(table, key, value)?);
+            }
             "precision" => {
                 self.precision.load(key, read(table, key, value)?);
             }

@@ -24,6 +24,7 @@ mod repeats;
 mod crash;
 mod attacked;
 mod closed;
+mod blind;
 mod closing;
 mod contained;
 mod fixtures;
