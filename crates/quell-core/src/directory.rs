@@ -193,6 +193,22 @@ impl Directory {
         }
     }
 
+    /// The names of an identity that no other one holds too.
+    pub fn names_alone(&self, id: IdentityId) -> Vec<Held> {
+        let alone = |name: &Identifier| {
+            let held = self.names.get(name).map(Vec::as_slice).unwrap_or_default();
+            held.iter().all(|(other, _)| *other == id)
+        };
+        let names = self.identity(id).map(names_of).unwrap_or_default();
+        names.into_iter().filter(|held| alone(&held.identifier)).collect()
+    }
+
+    /// Takes an identity out with all its past; the version stays.
+    pub fn erase(&mut self, id: IdentityId) {
+        self.entries.remove(&id);
+        self.index();
+    }
+
     /// How many identities it holds.
     pub fn len(&self) -> usize {
         self.present

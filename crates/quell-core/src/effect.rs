@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::case::Disposition;
 use crate::directory::Import;
+use crate::erase::Erase;
 use crate::id::{CaseId, OrderId, WatchId};
 use crate::order::{Call, Outcome, Verb};
 use crate::signal::{Matched, Reject};
@@ -34,6 +35,8 @@ pub enum Input {
     Tick,
     /// A claimed call did not leave, and will not: a freeze came between claim and send.
     Unsent(CallId),
+    /// A person is to be forgotten, or was.
+    Erase(Erase),
     /// A person closes a case.
     Close(Closing),
 }

@@ -32,6 +32,7 @@ mod calls;
 mod people;
 mod undo;
 mod own;
+mod erase;
 mod timers;
 mod state;
 mod plan;
@@ -184,6 +185,7 @@ impl Engine {
             Input::Configured(configured) => self.on_configured(configured),
             Input::Tick => self.on_tick(),
             Input::Unsent(call) => self.on_unsent(*call),
+            Input::Erase(erase) => self.on_erase(erase),
             Input::Close(closing) => self.on_close(closing),
         }
         self.settle();

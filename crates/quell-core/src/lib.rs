@@ -22,6 +22,7 @@ pub mod precision;
 pub mod progress;
 pub mod case;
 pub mod effect;
+pub mod erase;
 pub mod engine;
 pub mod replay;
 

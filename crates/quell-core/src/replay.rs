@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::directory::Import;
 use crate::effect::{CallId, Closing, Configured, Freeze, Input, Intake, Reply, TakeBack};
+use crate::erase::Erase;
 use crate::order::Outcome;
 use crate::signal::{Matched, Reject};
 
@@ -33,6 +34,8 @@ pub mod kind {
     pub const TICK: u16 = 10;
     /// A claimed call that did not leave (JSON).
     pub const UNSENT: u16 = 11;
+    /// A person is to be forgotten, or was (JSON).
+    pub const ERASE: u16 = 12;
     /// A closed case (JSON).
     pub const CLOSE: u16 = 13;
 }
@@ -63,6 +66,9 @@ struct IntakeOut<'a> {
     rejects: &'a Vec<Reject>,
     #[n(3)]
     raw: Vec<&'a minicbor::bytes::ByteSlice>,
+    /// How many signals are gone, or have lost a name; none where nothing was erased.
+    #[n(5)]
+    erased: Option<u64>,
 }
 
 #[derive(Decode)]
@@ -75,25 +81,15 @@ struct IntakeIn {
     rejects: Vec<Reject>,
     #[n(3)]
     raw: Vec<minicbor::bytes::ByteVec>,
+    #[n(5)]
+    erased: Option<u64>,
 }
 
 /// The frame of an input: its kind and body.
 pub fn encode(input: &Input) -> (u16, Vec<u8>) {
     let json = |kind, value: Option<Vec<u8>>| (kind, value.unwrap_or_default());
     match input {
-        Input::Signals(intake) => {
-            let out = IntakeOut {
-                source: &intake.source,
-                matched: &intake.matched,
-                rejects: &intake.rejects,
-                raw: intake.raw.iter().map(|raw| raw.as_slice().into()).collect(),
-            };
-            // Grown once: records as received, and about as much for their signals.
-            let long: usize = intake.raw.iter().map(Vec::len).sum();
-            let mut body = Vec::with_capacity(long.saturating_mul(2));
-            let encoded = minicbor::encode(out, &mut body);
-            (kind::SIGNALS, encoded.map(|()| body).unwrap_or_default())
-        }
+        Input::Signals(intake) => (kind::SIGNALS, encode_intake(intake, None)),
         Input::Directory(import) => json(kind::DIRECTORY, bytes(import)),
         Input::Answer(reply) => json(kind::ANSWER, bytes(reply)),
         Input::Claim(call) => json(kind::CLAIM, bytes(call)),
@@ -104,8 +100,38 @@ pub fn encode(input: &Input) -> (u16, Vec<u8>) {
         Input::Configured(configured) => json(kind::CONFIGURED, bytes(configured)),
         Input::Tick => (kind::TICK, b"{}".to_vec()),
         Input::Unsent(call) => json(kind::UNSENT, bytes(call)),
+        Input::Erase(erase) => json(kind::ERASE, bytes(erase)),
         Input::Close(closing) => json(kind::CLOSE, bytes(closing)),
     }
+}
+
+/// The body of an intake; `erased` says how much of it is gone.
+pub(crate) fn encode_intake(intake: &Intake, erased: Option<u64>) -> Vec<u8> {
+    let out = IntakeOut {
+        source: &intake.source,
+        matched: &intake.matched,
+        rejects: &intake.rejects,
+        raw: intake.raw.iter().map(|raw| raw.as_slice().into()).collect(),
+        erased,
+    };
+    // Grown once: records as received, and about as much for their signals.
+    let long: usize = intake.raw.iter().map(Vec::len).sum();
+    let mut body = Vec::with_capacity(long.saturating_mul(2));
+    let encoded = minicbor::encode(out, &mut body);
+    encoded.map(|()| body).unwrap_or_default()
+}
+
+/// The intake of a body, and how much of it is gone.
+pub(crate) fn decode_intake(body: &[u8]) -> Result<(Intake, u64), Unreadable> {
+    let read: IntakeIn = minicbor::decode(body)
+        .map_err(|e| Unreadable::Body { kind: kind::SIGNALS, cause: e.to_string() })?;
+    let intake = Intake {
+        source: read.source,
+        matched: read.matched,
+        rejects: read.rejects,
+        raw: read.raw.into_iter().map(Vec::from).collect(),
+    };
+    Ok((intake, read.erased.unwrap_or_default()))
 }
 
 /// The input of a frame.
@@ -114,16 +140,7 @@ pub fn encode(input: &Input) -> (u16, Vec<u8>) {
 /// [`Unreadable`] for an unknown kind or a body that does not decode; never a panic.
 pub fn decode(kind: u16, body: &[u8]) -> Result<Input, Unreadable> {
     Ok(match kind {
-        kind::SIGNALS => {
-            let read: IntakeIn = minicbor::decode(body)
-                .map_err(|e| Unreadable::Body { kind, cause: e.to_string() })?;
-            Input::Signals(Intake {
-                source: read.source,
-                matched: read.matched,
-                rejects: read.rejects,
-                raw: read.raw.into_iter().map(Vec::from).collect(),
-            })
-        }
+        kind::SIGNALS => Input::Signals(decode_intake(body)?.0),
         kind::DIRECTORY => Input::Directory(json::<Import>(kind, body)?),
         kind::ANSWER => Input::Answer(json::<Reply>(kind, body)?),
         kind::CLAIM => Input::Claim(json::<CallId>(kind, body)?),
@@ -134,6 +151,7 @@ pub fn decode(kind: u16, body: &[u8]) -> Result<Input, Unreadable> {
         kind::CONFIGURED => Input::Configured(json::<Configured>(kind, body)?),
         kind::TICK => Input::Tick,
         kind::UNSENT => Input::Unsent(json::<CallId>(kind, body)?),
+        kind::ERASE => Input::Erase(json::<Erase>(kind, body)?),
         kind::CLOSE => Input::Close(json::<Closing>(kind, body)?),
         other => return Err(Unreadable::Kind(other)),
     })

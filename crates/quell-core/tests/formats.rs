@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use quell_core::case::Disposition;
 use quell_core::directory::Import;
 use quell_core::effect::{CallId, Closing, Configured, Freeze, Input, Intake, Reply, TakeBack};
+use quell_core::erase::{Cut, Erase, Erased, Trace, erased_part};
 use quell_core::id::*;
 use quell_core::identity::{Account, Class, Held, Identifier, Identity, Scheme};
 use quell_core::order::{Answer, Fault, Outcome, Verb};
@@ -196,6 +197,20 @@ fn identity() -> Identity {
     }
 }
 
+fn erased() -> Erased {
+    let mut erased = Erased { asked_at: Time(1_780_000_000_000_000), ..Erased::default() };
+    [3, 4, 5, 9].into_iter().for_each(|seq| erased.frames.add(seq));
+    erased.parts.add(7);
+    [1, 2].into_iter().for_each(|seq| erased.records.add(seq));
+    Erased { others: 1, signals: 6, redacted: 2, raw: 7, ..erased }
+}
+
+fn erase(done: Option<Erased>) -> Erase {
+    let identity = IdentityId::of("default", "00001");
+    let (by, why) = ("officer@example.com".into(), "art. 17, asked on paper".into());
+    Erase { identity, by, why, force: done.is_none(), done }
+}
+
 fn outcome(answer: Answer) -> Input {
     let order = OrderId([7; 16]);
     Input::Outcome(Outcome {
@@ -277,6 +292,8 @@ fn inputs() -> Vec<(&'static str, Input)> {
         ("09-configured.json", Input::Configured(configured)),
         ("10-tick.json", Input::Tick),
         ("11-unsent.json", Input::Unsent(call)),
+        ("12-erase.json", Input::Erase(erase(None))),
+        ("12-erase-done.json", Input::Erase(erase(Some(erased())))),
         ("13-close.json", Input::Close(closing)),
     ]
 }
@@ -306,6 +323,39 @@ fn journal_inputs_decode_and_encode_again() {
     let there = there.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
     let older: BTreeSet<String> = there.filter(|name| !name.contains("-later-")).collect();
     assert_eq!(older, seen, "every fixture has its input");
+}
+
+/// What is left of a frame of which a part was erased, and that it says so.
+#[test]
+fn a_part_that_was_erased_stays_readable_and_told() {
+    let folder = folder().join("journal");
+    let Input::Signals(intake) = &inputs()[0].1 else { panic!() };
+    let fact = &intake.matched[1].signal;
+    let always = |name: &Identifier| Held { identifier: name.clone(), from: None, until: None };
+    let names: Vec<Held> = fact.about.iter().map(always).collect();
+    let trace = Trace::new(IdentityId::of("default", "00001"), names, "00001");
+    for (from, to, gone) in [
+        ("01-signals.cbor", "01-later-signals-erased.cbor", 3),
+        ("02-directory.json", "02-later-directory-erased.json", 1),
+    ] {
+        let mut found = Erased::default();
+        let before = std::fs::read(folder.join(from)).unwrap();
+        let Cut::Part(body) = trace.cut(kind_of(from), &before, &mut found).unwrap() else {
+            panic!("{from}: nothing was cut")
+        };
+        let path = folder.join(to);
+        if !path.exists() && std::env::var_os("WRITE_FIXTURES").is_some() {
+            std::fs::write(&path, &body).unwrap();
+        }
+        let stored = std::fs::read(&path).unwrap();
+        assert_eq!(stored, body, "{to}: cut otherwise than it was stored");
+        replay::decode(kind_of(to), &stored).unwrap();
+        let told = (erased_part(kind_of(from), &before), erased_part(kind_of(to), &stored));
+        assert_eq!(told, (0, gone));
+        assert!(!String::from_utf8_lossy(&stored).contains("alice@example.com"), "{to}");
+        // Once more, there is nothing left to cut.
+        assert_eq!(trace.cut(kind_of(to), &stored, &mut found).unwrap(), Cut::Keep);
+    }
 }
 
 /// What a later version may have written: more fields than this one knows.

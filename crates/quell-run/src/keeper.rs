@@ -2,19 +2,23 @@
 //! stepped and committed in one transaction; nothing leaves before. Knows no clock, thread or
 //! socket, so that the simulation drives it as the binary does.
 
-use quell_core::effect::{CallId, Configured, Effect, Input, Intake, Notice, WatchEntry};
+mod effects;
+mod erase;
+
+use quell_core::effect::{CallId, Configured, Input, Intake, Notice};
 use quell_core::engine::{BadState, Config, Engine};
 use quell_core::id::Digest;
 use quell_core::order::Call;
 use quell_core::replay::{self, Unreadable};
 use quell_core::time::Time;
-use quell_evidence::canonical;
 use quell_store::frame::Content;
 use quell_store::views::{Frames, StateRows, StoredCheckpoint};
 use quell_store::{
-    Body, CallKey, Change, CheckpointSigner, Commit, CommitError, Effects, Frame, LeaseError,
-    ReadError, RecordDraft, SequenceError, Store, WatchChange, WriteError,
+    Body, CheckpointSigner, Commit, CommitError, Effects, Frame, LeaseError, ReadError,
+    SequenceError, Store, WriteError,
 };
+
+use effects::take;
 
 /// Opens the store, for the first time and again: once the one before was dropped. Gives a sentence
 /// for people when it cannot be opened.
@@ -163,6 +167,10 @@ pub struct Keeper {
     restarted: bool,
     /// The engine was loaded again, and dispatch does not know the outbox of now.
     owes_outbox: bool,
+    /// Somebody is being forgotten.
+    erasing: bool,
+    /// Bytes that were erased may be left in the log.
+    purging: bool,
 }
 
 impl std::fmt::Debug for Keeper {
@@ -196,6 +204,8 @@ impl Keeper {
             engine: None,
             restarted: false,
             owes_outbox: false,
+            erasing: false,
+            purging: false,
         };
         keeper.load(now)?;
         Ok(keeper)
@@ -209,6 +219,8 @@ impl Keeper {
             None => {
                 let mut store = (self.open)().map_err(KeepError::Open)?;
                 self.epoch = store.acquire(&self.config.tenant, &self.holder)?;
+                // Whoever died between an erasure and its purge has left this to us.
+                self.purging = true;
                 store
             }
         };
@@ -246,16 +258,23 @@ impl Keeper {
         let rows = rows.iter().map(|(t, k, v)| (*t, k.as_str(), v.as_slice()));
         let mut engine = Engine::load(self.config.clone(), rows)?;
         let from = engine.fold_from(now);
+        let mut erasures = erase::Erasures::load(views.as_ref(), tenant)?;
         for frame in Frames::new(views.as_ref(), tenant, 0) {
             let frame = frame?;
+            let Content::Kept(body) = frame.content else { continue };
+            if frame.kind == replay::kind::ERASE {
+                erasures.pass(frame.at, &body)?;
+            }
             if frame.at < from || frame.kind != replay::kind::SIGNALS {
                 continue;
             }
-            let Content::Kept(body) = &frame.content else { continue };
-            if let Input::Signals(intake) = replay::decode(frame.kind, body)? {
+            // What is to be erased counts as erased from the ask on.
+            let Some(body) = erasures.rest(frame.kind, body)? else { continue };
+            if let Input::Signals(intake) = replay::decode(frame.kind, &body)? {
                 engine.fold(frame.at, &intake);
             }
         }
+        self.erasing = erasures.are_pending();
         // Time goes on from the last frame of any kind, whatever the clock says by now.
         if let Some(last) = views.head(tenant)?.last_at {
             engine.fold(last, &Intake::default());
@@ -312,6 +331,7 @@ impl Keeper {
         };
         let mut outputs = Outputs::default();
         let rules = self.config.rules.digest;
+        let mut erases = false;
         for input in &first {
             let none = Digest([0; 32]);
             let made = Submission::new(input.clone(), none);
@@ -333,8 +353,10 @@ impl Keeper {
                 Input::Answer(reply) => engine.unfit(reply),
                 Input::TakeBack(back) => engine.unfit_undo(back),
                 Input::Close(closing) => engine.unfit_to_close(closing),
+                Input::Erase(erase) => engine.unfit_erase(erase),
                 _ => None,
             };
+            erases |= matches!(&input, Input::Erase(_)) && refused.is_none();
             // Of two claims of one call only the first is granted.
             let claimed = matches!(&input, Input::Claim(call) if engine.may_send(*call));
             commit.frames.push(Frame { kind, at, pack_digest: pack, rules_digest: rules, body });
@@ -355,6 +377,7 @@ impl Keeper {
             receipt.seq = n;
         }
         self.restarted = true;
+        self.erasing |= erases;
         Ok(outputs)
     }
 
@@ -428,60 +451,5 @@ impl Keeper {
         }
         written?;
         Ok(())
-    }
-}
-
-/// Turns the engine's effects into rows and outputs.
-fn take(
-    effects: Vec<Effect>,
-    at: Time,
-    rows: &mut Effects,
-    outputs: &mut Outputs,
-) -> Result<(), KeepError> {
-    for effect in effects {
-        match effect {
-            Effect::Record { kind, body, mut refs } => {
-                let body = canonical::encode(&body)
-                    .map_err(|e| KeepError::Record { kind, cause: e.to_string() })?;
-                refs.sort();
-                refs.dedup();
-                let record_type = kind.to_owned();
-                rows.records.push(RecordDraft { record_type, at, body, refs });
-            }
-            Effect::Put { table, key, value } => {
-                rows.state.push(Change::put(table, key, value));
-            }
-            Effect::Delete { table, key } => rows.state.push(Change::delete(table, key)),
-            Effect::Call(call) => {
-                rows.outbox_adds.push(call.clone());
-                outputs.calls.push(call);
-            }
-            Effect::Done(call) => {
-                let CallId { order, verb, attempt } = call;
-                rows.outbox_dones.push(CallKey { order, verb, attempt });
-                outputs.dones.push(call);
-            }
-            Effect::Watch(entry) => rows.watch.push(WatchChange::Put(watched(&entry))),
-            Effect::Unwatch(entry) => {
-                rows.watch.push(WatchChange::Remove { kind: entry.kind, value: entry.value });
-            }
-            Effect::Page(notice) => {
-                let body = serde_json::to_vec(&notice).unwrap_or_default();
-                let id = notice.id.clone();
-                rows.notice_puts.push(quell_store::Notice { id, due: at, body });
-                outputs.notices.push(notice);
-            }
-            Effect::WakeAt(_) => {}
-        }
-    }
-    Ok(())
-}
-
-fn watched(entry: &WatchEntry) -> quell_store::WatchEntry {
-    quell_store::WatchEntry {
-        kind: entry.kind.clone(),
-        value: entry.value.clone(),
-        until: Some(entry.until),
-        body: serde_json::to_vec(entry).unwrap_or_default(),
     }
 }

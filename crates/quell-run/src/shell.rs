@@ -93,6 +93,8 @@ impl std::fmt::Debug for Handle {
 
 /// Microseconds after a failed commit until the engine tries again by itself.
 const AFTER_FAILURE: i64 = 1_000_000;
+/// How long the engine's thread waits for work between two turns of an erasure.
+const BETWEEN_ERASURES: Duration = Duration::from_millis(5);
 /// How long the engine's thread waits when nothing is due.
 const IDLE: Duration = Duration::from_millis(250);
 
@@ -124,6 +126,7 @@ pub fn start(parts: Parts) -> Result<Handle, StartError> {
         merge_delay: parts.merge_delay,
         wake_at: None,
         unsigned_since: None,
+        erase_after: None,
     };
     let dispatcher = Dispatcher {
         dispatch: Dispatch::default(),
@@ -251,6 +254,8 @@ struct Worker {
     merge_delay: Duration,
     wake_at: Option<Time>,
     unsigned_since: Option<Time>,
+    /// After a failed turn of an erasure, when the next one is due.
+    erase_after: Option<Time>,
 }
 
 impl Worker {
@@ -264,6 +269,9 @@ impl Worker {
             }
             batch.errands.into_iter().for_each(|errand| self.errand(errand));
             let now = (self.clock)();
+            if self.erases_at(now) {
+                self.erase_some(now);
+            }
             if self.wake_at.is_some_and(|at| at <= now) {
                 self.tick();
             }
@@ -282,7 +290,26 @@ impl Worker {
             let micros = u64::try_from(at.since(now)).unwrap_or_default();
             Duration::from_micros(micros)
         };
-        self.wake_at.map_or(IDLE, |at| due(at).min(IDLE))
+        let idle = if self.erases_at(now) { BETWEEN_ERASURES } else { IDLE };
+        self.wake_at.map_or(idle, |at| due(at).min(idle))
+    }
+
+    fn erases_at(&self, now: Time) -> bool {
+        self.keeper.is_erasing() && self.erase_after.is_none_or(|after| after <= now)
+    }
+
+    /// One turn of forgetting somebody, between the commits of others.
+    fn erase_some(&mut self, now: Time) {
+        self.erase_after = None;
+        match self.keeper.erase_some(now) {
+            Ok(None) => {}
+            Ok(Some(outputs)) => self.release(outputs, Vec::new(), now),
+            Err(error) => {
+                tracing::error!(%error, "an erasure waits");
+                self.erase_after = Some(now.plus(AFTER_FAILURE));
+                self.wake_at = Some(now.plus(AFTER_FAILURE));
+            }
+        }
     }
 
     fn tick(&mut self) {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use quell_core::id::Digest;
 use quell_core::time::Time;
 use quell_store::{
-    Body, Change, Commit, Effects, Frame, Journal as _, Lease as _, Options, RecordDraft,
+    Body, Change, Commit, Effects, Frame, Journal as _, Lease as _, Options, OuterKey, RecordDraft,
     SqliteStore,
 };
 
@@ -43,9 +43,15 @@ fn main() -> Result<(), Failure> {
         packed?.stored_bytes(),
         millis(packing)
     );
-    run(folder.path(), "batches of 1000, packed before", length, 1, true)?;
-    run(folder.path(), "batches of 1000, packed by the writer", length, 1, false)?;
-    run(folder.path(), "single signals, one commit each", length, 1000, true)?;
+    for encrypted in [false, true] {
+        let run = |label: &str, parts, before| {
+            let label = format!("{label}, {}", if encrypted { "encrypted" } else { "in clear" });
+            run(folder.path(), &label, length, parts, before, encrypted)
+        };
+        run("batches of 1000, packed before", 1, true)?;
+        run("batches of 1000, packed by the writer", 1, false)?;
+        run("single signals, one commit each", 1000, true)?;
+    }
     Ok(())
 }
 
@@ -73,9 +79,11 @@ fn run(
     length: Duration,
     parts: u64,
     before: bool,
+    encrypted: bool,
 ) -> Result<(), Failure> {
     let folder = folder.join(label);
-    let mut store = SqliteStore::open(&folder, Options::default())?;
+    let key = encrypted.then(|| OuterKey::parse(&"07".repeat(32))).transpose()?;
+    let mut store = SqliteStore::open(&folder, Options { key, ..Options::default() })?;
     let epoch = store.acquire("default", "bench")?;
     let mut maintainer = store.maintainer()?;
     let raws: Vec<Vec<u8>> = (0..8).map(|n| slice(&batch(n), parts)).collect();

@@ -248,6 +248,10 @@ impl Store for SqliteStore {
     fn views(&self) -> Result<Box<dyn Views + Send>, ReadError> {
         Ok(Box::new(SqliteViews::at(&self.path, Arc::clone(&self.keys))?))
     }
+
+    fn purge(&mut self) -> Result<bool, WriteError> {
+        Self::purge(self)
+    }
 }
 
 /// Opens a connection with the settings that every connection shares, changing nothing.

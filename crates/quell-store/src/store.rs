@@ -167,6 +167,15 @@ pub trait Store: Journal + Ledger + Blobs + Sequencer + Lease + Send {
     ///
     /// *Crash*: nothing is written.
     fn views(&self) -> Result<Box<dyn Views + Send>, crate::ReadError>;
+
+    /// Makes sure that no byte of what was erased is left; false while a reader or a checkpoint
+    /// stands in the way, then try again.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    ///
+    /// *Crash*: nothing is lost; erased bytes may be left until this returned true.
+    fn purge(&mut self) -> Result<bool, WriteError>;
 }
 
 /// Why the lease was not taken.

@@ -234,6 +234,12 @@ pub(crate) fn open_store(folder: &Path, key: Option<OuterKey>) -> Result<SqliteS
     })
 }
 
+/// A reader of the configured store, with its key; an engine may run on it.
+pub(crate) fn read_configured(place: &Place) -> Result<SqliteViews, Fault> {
+    let folder = place.path(&place.settings.paths.store);
+    SqliteViews::open_with(&folder, place.store_key()?).map_err(|e| Fault::store(&e))
+}
+
 /// A reader of a store that no engine need run on: with the key that is named, else with that of
 /// the configuration, where there is one.
 pub(crate) fn read_store(

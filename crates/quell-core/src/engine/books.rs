@@ -234,6 +234,20 @@ impl Index {
         self.claimed.remove(&order.id);
     }
 
+    /// Takes an order out altogether.
+    pub(super) fn forget(&mut self, order: &Order) {
+        self.remove(order);
+        if let On::Account(account) = &order.on {
+            let account = account.to_string();
+            if let Some(all) = self.on.get_mut(&account) {
+                all.remove(&order.id);
+                if all.is_empty() {
+                    self.on.remove(&account);
+                }
+            }
+        }
+    }
+
     /// The orders on an account, by id.
     pub(super) fn on(&self, account: &str) -> impl Iterator<Item = OrderId> + '_ {
         self.on.get(account).into_iter().flatten().copied()

@@ -53,6 +53,15 @@ impl Dismissed {
         self.signals.retain(|_, case| !old.contains(case));
         old
     }
+
+    /// Drops the row of one case; false where it has none.
+    fn drop_of(&mut self, case: CaseId) -> bool {
+        let had = self.rows.remove(&case).is_some();
+        if had {
+            self.signals.retain(|_, of| *of != case);
+        }
+        had
+    }
 }
 
 impl Engine {
@@ -108,6 +117,13 @@ impl Engine {
             return Some("the case is closed already".to_owned());
         }
         self.may_not_decide(&closing.by, id, None)
+    }
+
+    /// Drops what an analyst withdrew with a case that is forgotten.
+    pub(super) fn forget_dismissed(&mut self, case: CaseId) {
+        if self.dismissed.drop_of(case) {
+            self.row("dismissed", case.to_string(), None);
+        }
     }
 
     /// Counts the case for each source and kind that it cites.

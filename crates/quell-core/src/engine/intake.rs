@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::books::{Placed, ThreatKey, links};
+use super::erase::Instead;
 use super::sight::Sight;
 use super::{Engine, state};
 use crate::directory::Import;
@@ -184,7 +185,7 @@ impl Engine {
         }
     }
 
-    fn unlink(&mut self, subject: &Subject, kept: &Kept) {
+    pub(super) fn unlink(&mut self, subject: &Subject, kept: &Kept) {
         let signal = kept.signal();
         if matches!(subject, Subject::Account { .. }) {
             self.crowd.remove(signal.times.happened.t);
@@ -333,6 +334,11 @@ impl Engine {
     /// Resolves every kept signal by the directory in force, and where the rules are others
     /// matches it by them.
     pub(super) fn place_again(&mut self, rematch: bool) {
+        self.place_again_as(rematch, &|_| None);
+    }
+
+    /// The same, with another signal in the place of some.
+    pub(super) fn place_again_as(&mut self, rematch: bool, instead: Instead<'_>) {
         let old = std::mem::take(&mut self.timelines);
         self.records.clear_places();
         self.threats.retain(|_, threat| {
@@ -348,7 +354,8 @@ impl Engine {
                 }
             }
             for kept in timeline.entries() {
-                let signal = &kept.signal;
+                let other = instead(&kept.signal);
+                let signal = other.as_ref().unwrap_or(&kept.signal);
                 let rules =
                     if rematch { self.config.rules.matches(signal) } else { kept.rules.clone() };
                 let idle = rules.is_empty() && signal.kind != Kind::SignIn;

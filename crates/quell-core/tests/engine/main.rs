@@ -26,5 +26,6 @@ mod attacked;
 mod closed;
 mod blind;
 mod closing;
+mod erasing;
 mod contained;
 mod fixtures;

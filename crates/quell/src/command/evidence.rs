@@ -1,11 +1,13 @@
-//! `quell evidence export|verify`: a bundle that an auditor checks offline with the public key.
+//! `quell evidence export|verify|erase`: a bundle that an auditor checks offline with the public
+//! key, and the end of what names a person.
 
+use std::io::{BufRead as _, IsTerminal as _, Read as _};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use quell_evidence::bundle;
 use quell_evidence::note::VerifierKey;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{say, say_json};
 use crate::client::Client;
@@ -58,6 +60,28 @@ enum What {
     },
     /// Print a fresh signed checkpoint, to be held elsewhere.
     Checkpoint,
+    /// Forget a person for ever: state, journal, evidence bodies; proofs stay valid.
+    #[command(
+        after_help = "Example:\n  quell evidence erase idn_… --why \"asked on paper, art. 17\"\n\n\
+                            It cannot be undone. First take the person out of the directory's \
+                            source, or the next import brings him back."
+    )]
+    Erase {
+        /// `idn_…`, or a login, address, account id or key of the directory.
+        who: String,
+        /// Why, for the record; must not name the person.
+        #[arg(long)]
+        why: String,
+        /// Cases that are still open, and orders that have not left, go with him.
+        #[arg(long)]
+        force: bool,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+        /// One JSON object.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 impl Evidence {
@@ -86,8 +110,58 @@ impl Evidence {
                 let note = client.bytes("/v1/evidence/checkpoint")?;
                 say(String::from_utf8_lossy(&note).trim_end())
             }
+            What::Erase { who, why, force, yes, json } => {
+                if !yes {
+                    confirm(who)?;
+                }
+                erase(&Client::new(&Place::find(config)?)?, who, why, *force, *json)
+            }
         }
     }
+}
+
+/// Asks the person at the terminal; whoever is no terminal must say `--yes`.
+fn confirm(who: &str) -> Result<(), Fault> {
+    let stdin = std::io::stdin();
+    if !stdin.is_terminal() {
+        return Err(Fault::input("there is no terminal to ask at", "say --yes"));
+    }
+    say(&format!("`{who}` will be forgotten for ever: records, findings, cases, evidence bodies"))?;
+    say("type `erase` to go on:")?;
+    let mut line = String::new();
+    stdin.lock().take(100).read_line(&mut line).map_err(|e| Fault::input(e.to_string(), ""))?;
+    if line.trim() == "erase" { Ok(()) } else { Err(Fault::refused("nothing was erased")) }
+}
+
+/// Asks the engine and waits until it is done.
+fn erase(client: &Client, who: &str, why: &str, force: bool, json: bool) -> Result<(), Fault> {
+    let asked = client.post("/v1/erasures", &json!({ "who": who, "why": why, "force": force }))?;
+    let id = asked.get("identity").and_then(Value::as_str).unwrap_or_default();
+    let done = loop {
+        let seen = client.get(&format!("/v1/erasures/{id}"))?;
+        if seen.get("done") == Some(&Value::Bool(true)) {
+            break seen;
+        }
+        if !json {
+            say("searching journal and evidence …")?;
+        }
+    };
+    if json {
+        return say_json(&done);
+    }
+    let count = |at: &str| done.pointer(at).and_then(Value::as_u64).unwrap_or_default();
+    say(&format!(
+        "erased {id}: {} frames and a part of {} ({} signals, {} redacted, {} raw records), \
+         {} evidence bodies ({} of them about others)",
+        count("/erased/frames/count"),
+        count("/erased/parts/count"),
+        count("/erased/signals"),
+        count("/erased/redacted"),
+        count("/erased/raw"),
+        count("/erased/records/count"),
+        count("/erased/others"),
+    ))?;
+    say("backups, webhooks and the SIEM are yours to forget; so is the directory's source")
 }
 
 fn text(path: &Path) -> Result<String, Fault> {

@@ -1,8 +1,9 @@
 //! `quell replay --pack P FILE…`: what would be in force and planned, had these records arrived in
-//! this order; with `--against`, which steps another configuration would add, drop or change. Sends
-//! nothing and keeps nothing.
+//! this order, or in that of a journal; with `--against`, which steps another configuration would
+//! add, drop or change. Sends nothing and keeps nothing.
 
 mod against;
+mod journal;
 
 use std::path::{Path, PathBuf};
 
@@ -27,7 +28,8 @@ use crate::{memory, people};
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  quell replay --pack proofpoint_tap clicks.json --pack okta \
                         log.ndjson --directory people.csv\n  quell replay --pack okta log.ndjson \
-                        --against ../proposed\n  quell replay --store --against ../proposed\n\n\
+                        --against ../proposed\n  quell replay --store\n  quell replay --store \
+                        --against ../proposed\n\n\
                         Each --pack holds for the files after it. --against DIR compares the \
                         configuration here with the one in DIR: its rules/, policy/ and packs/, \
                         those that are there.")]
@@ -41,8 +43,9 @@ pub(crate) struct Replay {
     /// Print the steps that the configuration in DIR would add, drop or change.
     #[arg(long, value_name = "DIR")]
     against: Option<PathBuf>,
-    /// Take what the journal of the configured store holds, instead of files.
-    #[arg(long, requires = "against", conflicts_with_all = ["pack", "files", "as_of", "directory"])]
+    /// Take what the journal of the configured store holds, instead of files, and say what of it is
+    /// erased.
+    #[arg(long, conflicts_with_all = ["pack", "files", "batch", "seed", "as_of", "directory"])]
     store: bool,
     /// Feed up to N records with one input; the sizes are drawn from the seed.
     #[arg(long, default_value_t = 1)]
@@ -94,6 +97,9 @@ impl Replay {
             return self.compare(config, place.as_ref(), folder, matches);
         }
         let brain = brain(config)?;
+        if self.store {
+            return journal::replay(&brain, configured(place.as_ref())?);
+        }
         let fed = self.fed(&brain, place.as_ref(), matches)?;
         let mut engine = Engine::new(brain.config(memory::TENANT, Default::default()));
         if let Some(import) = fed.directory {
@@ -171,6 +177,11 @@ impl Replay {
         }
         engine.step(as_of, &Input::Signals(intake));
     }
+}
+
+/// The configuration whose store is meant.
+fn configured(place: Option<&Place>) -> Result<&Place, Fault> {
+    place.ok_or_else(|| Fault::input("--store needs a configuration", "name it with --config"))
 }
 
 fn print(engine: &Engine) -> Result<(), Fault> {

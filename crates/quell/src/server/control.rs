@@ -26,7 +26,7 @@ use super::intake::Origin;
 use super::listen::Peer;
 use super::metrics::{self, Metrics};
 use super::routes::{self, Listener, Name, Route, Takes, Who};
-use super::{no_method, nothing, openapi, refuse, soon};
+use super::{erase, no_method, nothing, openapi, refuse, soon};
 use crate::vigil::Vigil;
 
 /// What the control listener works with.
@@ -71,16 +71,16 @@ pub(crate) fn router(control: &Control) -> Router {
 }
 
 /// A request that was let in.
-struct Asked {
+pub(super) struct Asked {
     /// The principal of its token; empty where none is needed.
-    by: String,
+    pub(super) by: String,
     /// The parameter of its path; empty where there is none.
-    item: String,
+    pub(super) item: String,
     uri: Uri,
-    body: Whole,
+    pub(super) body: Whole,
 }
 
-type Answer = Result<Response, Box<Response>>;
+pub(super) type Answer = Result<Response, Box<Response>>;
 
 impl Control {
     async fn answer(&self, route: &'static Route, request: Request) -> Response {
@@ -144,6 +144,8 @@ impl Control {
             Name::Explain => explain(self, &asked.item),
             Name::Checkpoint => Ok(self.checkpoint().await?.into_response()),
             Name::Bundle => bundle(self).await,
+            Name::Erase => erase::ask(self, asked).await,
+            Name::Erasure => erase::look(self, &asked.item).await,
             Name::IntakeAlive | Name::Take | Name::Challenge => Ok(nothing().await),
         }
     }
@@ -185,12 +187,12 @@ fn is_json(headers: &HeaderMap) -> Result<(), Box<Response>> {
     Err(Box::new(refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, message)))
 }
 
-fn bad(message: impl std::fmt::Display) -> Box<Response> {
+pub(super) fn bad(message: impl std::fmt::Display) -> Box<Response> {
     Box::new(refuse(StatusCode::BAD_REQUEST, &message.to_string()))
 }
 
 /// A body as the object that it must be: a list in the order of the fields is none.
-fn object<T: DeserializeOwned>(body: &Bytes) -> Result<T, Box<Response>> {
+pub(super) fn object<T: DeserializeOwned>(body: &Bytes) -> Result<T, Box<Response>> {
     let invalid = |e: serde_json::Error| bad(format!("the body is not valid: {e}"));
     let is_object = body.trim_ascii_start().first() == Some(&b'{');
     if !is_object {
@@ -234,7 +236,7 @@ fn parse(id: &str) -> Result<quell_core::id::OrderId, Box<Response>> {
     id.parse().map_err(|e: quell_core::id::InvalidId| bad(e))
 }
 
-fn busy(_: quell_run::Busy) -> Box<Response> {
+pub(super) fn busy(_: quell_run::Busy) -> Box<Response> {
     Box::new(soon(refuse(StatusCode::SERVICE_UNAVAILABLE, "busy: try again"), 1))
 }
 

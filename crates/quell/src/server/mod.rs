@@ -9,6 +9,7 @@ pub(crate) mod guard;
 pub(crate) mod body;
 pub(crate) mod intake;
 pub(crate) mod control;
+pub(crate) mod erase;
 pub(crate) mod metrics;
 
 use axum::Json;

@@ -116,6 +116,7 @@ fn parameters(route: &Route) -> Vec<Value> {
         (Some(_), Name::Take | Name::Challenge) => Some(named("source")),
         (Some(_), Name::Approve | Name::Deny | Name::Undo) => Some(named("order")),
         (Some(_), Name::CloseCase) => Some(named("case")),
+        (Some(_), Name::Erasure) => Some(named("identity")),
         (Some(_), Name::Watchlist) => Some(named("kind")),
         (Some(_), _) => Some(named("id")),
     };
@@ -152,7 +153,7 @@ fn refusal(status: u16) -> Value {
         404 => "there is no such thing",
         405 => "this path has no such method",
         408 => "the body did not come in time",
-        409 => "where the order stands this is not possible",
+        409 => "as things stand this is not possible",
         413 => "the body is too large",
         415 => "the body must come as `application/json`",
         429 => "too fast",

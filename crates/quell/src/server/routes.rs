@@ -47,6 +47,8 @@ pub(crate) enum Name {
     Explain,
     Checkpoint,
     Bundle,
+    Erase,
+    Erasure,
 }
 
 /// GET or POST; a link never acts.
@@ -291,6 +293,23 @@ pub(crate) const ROUTES: &[Route] = &[
         Bytes,
         "The whole evidence as a bundle that verifies offline.",
     ),
+    posts(
+        Name::Erase,
+        Control,
+        "/v1/erasures",
+        Token(Admin),
+        Takes::Json("Erase"),
+        Gives::Json("ErasureAsked"),
+        "Begins to forget a person, for ever; the proof stays.",
+    ),
+    row(
+        Name::Erasure,
+        Control,
+        "/v1/erasures/{id}",
+        Token(Admin),
+        Gives::Json("Erasure"),
+        "Waits up to 20 seconds for the end of an erasure, and tells what was erased.",
+    ),
 ];
 
 const fn row(
@@ -330,7 +349,7 @@ impl Route {
 
     /// The status of success.
     pub(crate) fn success(&self) -> u16 {
-        if self.name == Name::Take { 202 } else { 200 }
+        if matches!(self.name, Name::Take | Name::Erase) { 202 } else { 200 }
     }
 
     /// Every other status that it may answer with, in order.
@@ -355,8 +374,10 @@ impl Route {
             all.push(400);
         }
         match self.name {
-            Name::Approve | Name::Deny | Name::Undo | Name::CloseCase => all.extend([404, 409]),
-            Name::Explain | Name::Challenge => all.push(404),
+            Name::Approve | Name::Deny | Name::Undo | Name::CloseCase | Name::Erase => {
+                all.extend([404, 409]);
+            }
+            Name::Explain | Name::Challenge | Name::Erasure => all.push(404),
             _ => {}
         }
         let silent = [Name::IntakeAlive, Name::Challenge, Name::Alive, Name::OpenApi];
@@ -410,6 +431,8 @@ mod tests {
             control get /v1/explain/{id}: viewer
             control get /v1/evidence/checkpoint: viewer
             control get /v1/evidence/bundle: admin
+            control post /v1/erasures: admin
+            control get /v1/erasures/{id}: admin
         "#]]
         .assert_eq(&table);
     }

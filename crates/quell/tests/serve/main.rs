@@ -11,6 +11,7 @@ mod common;
 mod door;
 mod encrypted;
 mod entra;
+mod erased;
 mod intake;
 mod oidc;
 mod people;

@@ -10,7 +10,6 @@ use quell_core::engine::{Engine, PlanRow};
 use quell_core::replay as journal;
 use quell_core::resolve::Subject;
 use quell_core::signal::Matched;
-use quell_store::SqliteViews;
 use quell_store::frame::Content;
 use quell_store::views::Frames;
 use serde::Serialize;
@@ -22,6 +21,7 @@ use crate::assemble::{self, Brain, Folders};
 use crate::config::{FILE, Place};
 use crate::fault::Fault;
 use crate::memory::{self, decision};
+use crate::start;
 
 /// Steps that are shown for one change at most; the rest is counted.
 const SHOWN_MAX: usize = 50;
@@ -94,9 +94,7 @@ impl Replay {
         let here = decode::brain(config)?;
         let there = other(place, folder)?;
         let (before, after, erased) = if self.store {
-            let Some(place) = place else {
-                return Err(Fault::input("--store needs a configuration", "name it with --config"));
-            };
+            let place = super::configured(place)?;
             let (before, erased) = folded(&here, place)?;
             (before, folded(&there, place)?.0, erased)
         } else {
@@ -134,8 +132,7 @@ fn other(place: Option<&Place>, folder: &Path) -> Result<Brain, Fault> {
 /// how many frames were erased.
 fn folded(brain: &Brain, place: &Place) -> Result<(Engine, usize), Fault> {
     let tenant = &place.settings.tenant;
-    let views = SqliteViews::open(&place.path(&place.settings.paths.store));
-    let views = views.map_err(|e| Fault::store(&e))?;
+    let views = start::read_configured(place)?;
     let mut engine = Engine::new(brain.config(tenant, BTreeMap::new()));
     let mut erased = 0;
     for frame in Frames::new(&views, tenant, 0) {
