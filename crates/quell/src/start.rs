@@ -97,10 +97,10 @@ pub(crate) async fn start_behind(parts: Ingredients, fronts: Fronts) -> Result<R
     let opener = opener(store, parts.store.clone(), parts.store_key.clone());
     let keeper = Keeper::open(opener, config, configured, &parts.holder, clock())
         .map_err(|e| Fault::store(&e))?;
-    let known = keeper.engine().map(|engine| engine.directory().head().clone());
+    let head = keeper.engine().map(|engine| engine.directory().head().clone());
     let classes = &parts.brain.policy.classes;
-    let directory =
-        parts.directory.filter(|import| is_news(import, known.as_ref(), classes, clock()));
+    let news = |import: &Import| is_news(import, head.as_ref(), classes, clock());
+    let directory = parts.directory.filter(news);
     let verifier = parts.key.verifier().to_string();
     let origin = parts.key.verifier().name().to_owned();
     let (pages, page_news) = mpsc::unbounded_channel();
@@ -115,8 +115,7 @@ pub(crate) async fn start_behind(parts: Ingredients, fronts: Fronts) -> Result<R
     .map_err(|e| Fault::store(&e))?;
     let views = SqliteViews::open_with(&parts.store, parts.store_key.clone());
     let views = views.map_err(|e| Fault::store(&e))?;
-    let cursors = views.cursors(&parts.tenant).map_err(|e| Fault::store(&e))?;
-    let cursors = cursors.into_iter().collect();
+    let cursors = views.cursors(&parts.tenant).map_err(|e| Fault::store(&e))?.into_iter().collect();
     let origins = parts.intakes.origins;
     let vigil = keep_vigil(&origins, &views, &parts.tenant, clock())?;
     let counted = views.head(&parts.tenant).map_err(|e| Fault::store(&e))?.next_record;

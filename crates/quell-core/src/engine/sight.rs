@@ -1,5 +1,5 @@
-//! Engine room, sight: which sources may have missed something, as the built-in source says. A finding
-//! that needs such a source goes to a person; nothing else follows from it.
+//! Engine room, sight: which sources may have missed something, as the built-in source says. A
+//! finding that needs such a source goes to a person; nothing else follows from it.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -11,6 +11,7 @@ use quell_core::identity::Account;
 use quell_core::order::{Answer, Capability, Verb};
 use quell_targets::{BoxFuture, Refusal, Said, Trace};
 
+use super::carry::{Carried, carry_out};
 use super::*;
 
 /// A target that counts effecting calls.

@@ -285,7 +285,9 @@ fn precision(control: &Control) -> Answer {
     let rows = known.all((control.clock)()).map(|(source, kind, measured)| {
         let (percent, cases) = (measured.percent, measured.cases);
         let counts = cases >= CASES_MIN;
-        json!({ "source": source, "kind": kind, "percent": percent, "cases": cases, "counts": counts })
+        json!({
+            "source": source, "kind": kind, "percent": percent, "cases": cases, "counts": counts,
+        })
     });
     Ok(Json(rows.collect::<Vec<_>>()).into_response())
 }

@@ -20,8 +20,8 @@ bearer = ["file:okta.token"]
 requests_per_second = 100000
 "#;
 
-/// Calls for each operation, about 1,100 in all, unless `QUELL_API_CALLS` names another number: with
-/// 1100 it is more than 10,000 in all, in some ten minutes.
+/// Calls for each operation, about 1,100 in all, unless `QUELL_API_CALLS` names another number:
+/// with 1100 it is more than 10,000 in all, in some ten minutes.
 const CALLS: &str = "60";
 /// How long the tool may take for one listener.
 const LONG: Duration = Duration::from_secs(3600);

@@ -410,7 +410,7 @@ fn never_wider(policy: &Policy, cells: &Cells, facts: &Facts) -> Result<u32, Tes
         let Some(approvals) = approvals.collect::<Option<Vec<_>>>() else { continue };
         let approvals = approvals.into_iter().max().unwrap();
         beyond += u32::from(*action != Action::Watch);
-        // What anybody outside can cause triggers nothing beyond watching: others of the finding do.
+        // What anybody outside can cause triggers nothing beyond watching: others do.
         let outside = |q: &&Question| q.kind.reach() == Reach::Outsider;
         let triggers = questions.iter().filter(|q| !(outside(q) && *action != Action::Watch));
         for question in triggers {
