@@ -16,7 +16,7 @@ use crate::policy::Policy;
 use crate::precision::Precision;
 use crate::resolve::Subject;
 use crate::rule::{RuleIdx, Rules};
-use crate::signal::{EntityKind, Use};
+use crate::signal::{Entity, EntityKind, Signal, Use};
 use crate::time::Time;
 
 mod books;
@@ -64,6 +64,7 @@ impl Config {
             entries: size(self.policy.limits.entries_per_key),
             cold: size(self.policy.limits.cold_history),
             seen: self.policy.limits.seen,
+            keyed: self.rules.keyed,
         }
     }
 }
@@ -106,6 +107,8 @@ struct Touched {
     rules: BTreeSet<RuleIdx>,
     /// When what came or went happened.
     times: BTreeSet<Time>,
+    /// What it names of the kinds by which correlations group.
+    values: BTreeSet<Entity>,
     all: bool,
 }
 
@@ -313,14 +316,18 @@ impl Engine {
         self.scratch.effects = effects;
     }
 
-    /// Marks rules of a subject to be computed again, around the time at which a signal that
-    /// matches them happened.
-    fn touch(&mut self, subject: &Subject, rules: &[RuleIdx], t: Time) {
-        if !rules.is_empty() {
-            let touched = self.touched(subject);
-            touched.rules.extend(rules);
-            touched.times.insert(t);
+    /// Marks the rules that a signal matches to be computed again for a subject, around the time
+    /// at which it happened and for the values that it names.
+    fn touch(&mut self, subject: &Subject, rules: &[RuleIdx], signal: &Signal) {
+        if rules.is_empty() {
+            return;
         }
+        let keyed = self.config.rules.keyed;
+        let touched = self.touched(subject);
+        touched.rules.extend(rules);
+        touched.times.insert(signal.times.happened.t);
+        let values = signal.entities.iter().filter(|entity| keyed.holds(entity.kind));
+        touched.values.extend(values.cloned());
     }
 
     /// Marks all of a subject to be computed again.

@@ -17,12 +17,13 @@ mod bench;
 mod contained;
 mod diff;
 mod group;
+mod scope;
 mod tier;
 
-pub use bench::Stretch;
 use bench::{Bench, Candidate};
 pub use contained::Containment;
 pub use diff::{Change, diff};
+pub use scope::{Around, Scope};
 
 /// A signal as a finding cites it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -133,12 +134,11 @@ impl std::fmt::Debug for View<'_> {
     }
 }
 
-/// The findings of one rule for one subject, in order of their anchors; of those whose signals
-/// all lie in `within`, where it is given.
-pub fn findings(view: View<'_>, idx: RuleIdx, within: Option<Stretch>) -> Vec<Finding> {
+/// The findings of one rule for one subject that lie in the scope, in order of their anchors.
+pub fn findings(view: View<'_>, idx: RuleIdx, scope: &Scope) -> Vec<Finding> {
     let Some(bench) = Bench::of(view, idx) else { return Vec::new() };
-    let near = bench.near(within);
-    bench.findings(near.iter().filter_map(|key| view.timeline.get(*key)))
+    let near = bench.near(scope);
+    bench.findings(near.iter().filter_map(|key| view.timeline.get(*key)), scope)
 }
 
 /// The tier at which a finding still holds when only `accepted` signals count; none when it
@@ -147,7 +147,7 @@ pub fn holds(view: View<'_>, finding: &Finding, accepted: &BTreeSet<SignalId>) -
     let bench = Bench::of(view, view.rules.idx(&finding.rule)?)?;
     let cited = finding.signals.iter().filter(|cited| accepted.contains(&cited.signal));
     let kept = cited.filter_map(|cited| view.timeline.get((cited.at, cited.signal)));
-    bench.findings(kept).into_iter().map(|finding| finding.tier).max()
+    bench.findings(kept, &Scope::All).into_iter().map(|finding| finding.tier).max()
 }
 
 /// True when a rule asks what was seen of the person before.
@@ -158,9 +158,8 @@ pub fn asks_history(rules: &Rules, rule: &str) -> bool {
     all.any(|rule| !rule.novel.is_empty())
 }
 
-/// The stretch of time outside of which the findings of a rule stay as they are when something
-/// happened at these times: no window reaches across its borders. None where there is no such
-/// stretch, or where all there is lies in it.
-pub fn stretch(view: View<'_>, idx: RuleIdx, times: &BTreeSet<Time>) -> Option<Stretch> {
-    Bench::of(view, idx)?.stretch(times)
+/// What the findings of a rule can change by signals that came or went: outside of the scope they
+/// stay as they are.
+pub fn scope(view: View<'_>, idx: RuleIdx, around: Around<'_>) -> Scope {
+    Bench::of(view, idx).map_or(Scope::All, |bench| bench.scope(around))
 }

@@ -136,6 +136,29 @@ pub struct Bounds {
     pub cold: usize,
     /// How far back sign-ins count, microseconds.
     pub seen: i64,
+    /// The kinds of entity by which entries are found, see [`Timeline::of_value`].
+    pub keyed: Kinds,
+}
+
+/// A set of kinds of entity.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kinds(u16);
+
+impl Kinds {
+    fn bit(kind: EntityKind) -> u16 {
+        let place = EntityKind::ALL.iter().position(|known| *known == kind).unwrap_or_default();
+        1 << (place % 16)
+    }
+
+    /// Adds a kind.
+    pub fn add(&mut self, kind: EntityKind) {
+        self.0 |= Self::bit(kind);
+    }
+
+    /// True when the kind is in it.
+    pub fn holds(self, kind: EntityKind) -> bool {
+        self.0 & Self::bit(kind) != 0
+    }
 }
 
 /// What an insertion did.
@@ -156,6 +179,8 @@ pub struct Inserted {
 pub struct Timeline {
     entries: BTreeMap<Key, Kept>,
     by_rule: BTreeMap<RuleIdx, BTreeSet<Key>>,
+    /// By a number made of kind and value of an entity; two may share one.
+    by_value: BTreeMap<u64, BTreeSet<Key>>,
     outsiders: BTreeSet<Key>,
     sign_ins: BTreeMap<Key, Past>,
     /// The greatest key that the cap pushed out: of outsiders, of others, of the history.
@@ -197,6 +222,10 @@ impl Timeline {
         }
         if rank == OUTSIDER {
             self.outsiders.insert(key);
+        }
+        for entity in kept.signal().entities.iter().filter(|e| bounds.keyed.holds(e.kind)) {
+            let number = number(entity.kind, &entity.value);
+            self.by_value.entry(number).or_default().insert(key);
         }
         self.entries.insert(key, kept);
         inserted.changed = true;
@@ -272,6 +301,15 @@ impl Timeline {
     fn take(&mut self, key: Key) -> Option<Kept> {
         let kept = self.entries.remove(&key)?;
         self.outsiders.remove(&key);
+        for entity in &kept.signal().entities {
+            let number = number(entity.kind, &entity.value);
+            if let Some(keys) = self.by_value.get_mut(&number) {
+                keys.remove(&key);
+                if keys.is_empty() {
+                    self.by_value.remove(&number);
+                }
+            }
+        }
         for rule in &kept.rules {
             if let Some(keys) = self.by_rule.get_mut(rule) {
                 keys.remove(&key);
@@ -355,6 +393,11 @@ impl Timeline {
         self.by_rule.get(&rule).into_iter().flat_map(move |keys| keys.range(range.clone())).copied()
     }
 
+    /// The places of the entries that name an entity of a keyed kind, and maybe of a few others.
+    pub fn of_value(&self, kind: EntityKind, value: &str) -> impl Iterator<Item = Key> + '_ {
+        self.by_value.get(&number(kind, value)).into_iter().flatten().copied()
+    }
+
     /// The rules that some entry matches, sorted.
     pub fn rules(&self) -> impl Iterator<Item = RuleIdx> + '_ {
         self.by_rule.keys().copied()
@@ -420,6 +463,15 @@ impl Timeline {
             Attribution::Weak
         }
     }
+}
+
+/// FNV-1a (Fowler, Noll, Vo) of kind and value: who makes two values share a number gains nothing,
+/// since what is found is compared again.
+fn number(kind: EntityKind, value: &str) -> u64 {
+    let bytes = kind.name().bytes().chain([0]).chain(value.bytes());
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 fn rank(kept: &Kept) -> usize {

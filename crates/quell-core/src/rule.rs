@@ -11,6 +11,7 @@ use quell_rules::{
 use crate::action::Tier;
 use crate::correlate::{Form, Shape};
 use crate::finding::CITED_MAX;
+use crate::history::Kinds;
 use crate::id::Digest;
 use crate::signal::{EntityKind, Family, Signal, Use};
 
@@ -50,6 +51,9 @@ pub struct Correlation {
     pub measure: Option<Measure>,
     /// The detections that it rests on, through other correlations too; each once, 1 to 64.
     pub leaves: Vec<RuleIdx>,
+    /// The kinds of entity that hold its first key in all of its signals, so that a signal can only
+    /// change findings of the values that it names; nothing where there is no such key.
+    pub first: Vec<EntityKind>,
 }
 
 /// One rule that a correlation references.
@@ -68,6 +72,8 @@ pub struct Rules {
     referencing: Vec<Vec<RuleIdx>>,
     set: Arc<RuleSet>,
     matcher: Arc<Matcher>,
+    /// The kinds of entity that hold first keys of correlations.
+    pub keyed: Kinds,
     /// SHA-256 over the canonical sorted content.
     pub digest: Digest,
 }
@@ -115,9 +121,12 @@ impl Rules {
         if !errors.is_empty() {
             return Err(errors);
         }
+        let mut keyed = Kinds::default();
+        let firsts = rules.iter().filter_map(|rule: &Rule| rule.correlation.as_ref());
+        firsts.flat_map(|c| &c.first).for_each(|kind| keyed.add(*kind));
         let digest = Digest(set.digest());
         let matcher = Arc::new(Matcher::new(&set));
-        Ok(Self { rules, referencing, set: Arc::new(set), matcher, digest })
+        Ok(Self { rules, referencing, set: Arc::new(set), matcher, keyed, digest })
     }
 
     /// One rule.
@@ -257,7 +266,26 @@ fn correlation(set: &RuleSet, parsed: &quell_rules::Correlation) -> Result<Corre
         ));
     }
     let shape = Shape { form, rules: members.len(), span: parsed.timespan_us };
-    Ok(Correlation { shape, members, keys, measure, leaves: all })
+    let first = first_kinds(set, parsed).unwrap_or_default();
+    Ok(Correlation { shape, members, keys, measure, leaves: all, first })
+}
+
+/// The kinds that hold the first key beside the identity, where the correlations that it rests on
+/// have the same one.
+fn first_kinds(set: &RuleSet, parsed: &quell_rules::Correlation) -> Option<Vec<EntityKind>> {
+    let place = parsed.group_by.iter().position(|key| key != "identity")?;
+    let mut all: BTreeSet<EntityKind> = BTreeSet::new();
+    for member in &parsed.members {
+        let Some(quell_rules::Subject::Entity(kind)) = member.keys.get(place) else { return None };
+        let kind = own_kind(*kind);
+        if let Some(Parsed::Correlation(nested)) = set.get(member.idx)
+            && first_kinds(set, nested)? != [kind]
+        {
+            return None;
+        }
+        all.insert(kind);
+    }
+    Some(all.into_iter().collect())
 }
 
 /// How many detections one correlation may rest on.

@@ -154,7 +154,7 @@ impl Engine {
             return;
         }
         self.records.note(record, Placed::Timeline(subject.clone(), key));
-        self.touch(subject, &rules, key.0);
+        self.touch(subject, &rules, &signal);
         if inserted.rewrites {
             self.touch_all(subject);
         }
@@ -163,7 +163,7 @@ impl Engine {
         }
         if let Some(out) = inserted.evicted.filter(|out| out.key() != key) {
             self.unlink(subject, &out);
-            self.touch(subject, &out.rules, out.key().0);
+            self.touch(subject, &out.rules, out.signal());
         }
     }
 
@@ -224,7 +224,7 @@ impl Engine {
                     self.timelines.remove(&subject);
                 }
                 self.unlink(&subject, &kept);
-                self.touch(&subject, &kept.rules, key.0);
+                self.touch(&subject, &kept.rules, kept.signal());
                 if rewrites {
                     self.touch_all(&subject);
                 }

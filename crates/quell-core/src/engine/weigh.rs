@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Engine, Touched, withdrawn};
-use crate::finding::{self, Change, FINDINGS_MAX, Finding, View};
+use crate::finding::{self, Change, FINDINGS_MAX, Finding, Scope, View};
 use crate::history::{Kept, Timeline};
 use crate::id::{FindingId, SignalId};
 use crate::resolve::Subject;
@@ -79,17 +79,20 @@ impl Engine {
             let id = self.config.rules.get(idx).map(|rule| rule.id.as_str()).unwrap_or_default();
             let old = before.get(id).into_iter().flatten();
             let mut old: Vec<&Finding> = old.filter_map(|id| self.findings.get(id)).collect();
-            // Only what lies around the change can be another finding now.
-            let around = (!touched.all).then(|| finding::stretch(view, idx, &touched.times));
-            let around = around.flatten().filter(|_| old.len() < FINDINGS_MAX);
-            let mut now = finding::findings(view, idx, around);
-            if let Some(stretch) = around {
+            // Only what lies around the change, or agrees with it, can be another finding now.
+            let change = finding::Around { times: &touched.times, values: &touched.values };
+            let scope = match touched.all || old.len() >= FINDINGS_MAX {
+                true => Scope::All,
+                false => finding::scope(view, idx, change),
+            };
+            let mut now = finding::findings(view, idx, &scope);
+            if !matches!(scope, Scope::All) {
                 let all = old.len();
-                old.retain(|f| stretch.holds(f.signals.first().map_or(f.first_at, |c| c.at)));
+                old.retain(|f| scope.holds(f));
                 if all - old.len() + now.len() > FINDINGS_MAX {
                     let every = before.get(id).into_iter().flatten();
                     old = every.filter_map(|id| self.findings.get(id)).collect();
-                    now = finding::findings(view, idx, None);
+                    now = finding::findings(view, idx, &Scope::All);
                 }
             }
             if !now.is_empty() || !old.is_empty() {

@@ -4,12 +4,12 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{CITED_MAX, Cited, FINDINGS_MAX, Finding, View};
+use super::{CITED_MAX, Cited, FINDINGS_MAX, Finding, Scope, View};
 use crate::action::Tier;
 use crate::correlate::Form;
 use crate::history::{Attribution, Kept, Key};
 use crate::id::FindingId;
-use crate::rule::{Correlation, Rule, RuleIdx};
+use crate::rule::{Correlation, Member, Rule, RuleIdx};
 use crate::signal::{EntityKind, Reach, Use};
 use crate::time::{SECOND, Time};
 
@@ -17,27 +17,8 @@ use crate::time::{SECOND, Time};
 const ENTITIES_MAX: usize = 8;
 const ENTITY_BYTES_MAX: usize = 64 << 10;
 
-/// How often a stretch is widened before everything is computed again.
-const STRETCH_MAX: usize = 64;
-
 /// Event times of a chain may step back by their precision: at most so far in all.
 const SLACK: i64 = 64 * SECOND;
-
-/// A stretch of event time, both ends included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stretch {
-    /// Its first time.
-    pub from: Time,
-    /// Its last time.
-    pub to: Time,
-}
-
-impl Stretch {
-    /// True when the time lies in it.
-    pub fn holds(&self, t: Time) -> bool {
-        self.from <= t && t <= self.to
-    }
-}
 
 /// An entry that can take part, with what its history says.
 #[derive(Clone, Copy)]
@@ -90,26 +71,31 @@ impl<'a> Bench<'a> {
         self.rule.correlation.as_deref()
     }
 
-    /// The places of the entries that may be part of a window: those of the detections, near the
-    /// rarest one where all are needed. Sorted.
-    pub(super) fn near(&self, within: Option<Stretch>) -> BTreeSet<Key> {
+    /// The places of the entries that may be part of a window: those of the detections in the scope,
+    /// near the rarest one where all are needed. Sorted.
+    pub(super) fn near(&self, scope: &Scope) -> BTreeSet<Key> {
         let timeline = self.view.timeline;
-        let (from, to) = within.map_or((Time(i64::MIN), Time(i64::MAX)), |s| (s.from, s.to));
+        let (from, to) = match scope {
+            Scope::Stretch { from, to } => (*from, *to),
+            Scope::All | Scope::Values(_) => (Time(i64::MIN), Time(i64::MAX)),
+        };
         let all = |from: Time, to: Time| {
             let leaves = self.leaves.iter();
             leaves.flat_map(move |leaf| timeline.of_rule_within(*leaf, from, to))
         };
         let Some(correlation) = self.correlation() else { return all(from, to).collect() };
+        if !self.possible(correlation) {
+            return BTreeSet::new();
+        }
+        if let Scope::Values(values) = scope {
+            return values.iter().flat_map(|e| timeline.of_value(e.kind, &e.value)).collect();
+        }
         let plain = correlation.members.iter().all(|member| self.leaves.contains(&member.rule));
-        let present = self.leaves.iter().filter(|leaf| timeline.count(**leaf) > 0).count();
         let need = match correlation.shape.form {
             Form::Ordered => self.leaves.len(),
             Form::Any(need) => need,
             Form::Events(_) | Form::Values(_) => 1,
         };
-        if present < if plain { need } else { 1 } {
-            return BTreeSet::new();
-        }
         if !plain || need < self.leaves.len() || need < 2 {
             return all(from, to).collect();
         }
@@ -126,32 +112,30 @@ impl<'a> Bench<'a> {
         near
     }
 
-    /// See [`super::stretch`].
-    pub(super) fn stretch(&self, times: &BTreeSet<Time>) -> Option<Stretch> {
-        let reach = reach(self.correlation()?);
-        let timeline = self.view.timeline;
-        let (first, last) = (*times.first()?, *times.last()?);
-        let mut stretch = Stretch { from: first.plus(-reach), to: last.plus(reach) };
-        for _ in 0..STRETCH_MAX {
-            let keys = || {
-                let leaves = self.leaves.iter();
-                leaves.map(|leaf| timeline.of_rule_within(*leaf, stretch.from, stretch.to))
-            };
-            let low = keys().filter_map(|mut keys| keys.next()).min();
-            let high = keys().filter_map(|mut keys| keys.next_back()).max();
-            let (Some((low, _)), Some((high, _))) = (low, high) else { return Some(stretch) };
-            let from = stretch.from.min(low.plus(-reach));
-            let to = stretch.to.max(high.plus(reach));
-            if (from, to) == (stretch.from, stretch.to) {
-                return Some(stretch);
+    /// False when the timeline has too little of what a correlation needs, whatever the times.
+    pub(super) fn possible(&self, correlation: &Correlation) -> bool {
+        let member = |member: &Member| match self.nested(member) {
+            Some(nested) => self.possible(nested),
+            None => self.view.timeline.count(member.rule) > 0,
+        };
+        let all = || correlation.members.iter();
+        match correlation.shape.form {
+            Form::Ordered => all().all(member),
+            Form::Any(need) => all().filter(|m| member(m)).count() >= need,
+            Form::Events(need) => {
+                let leaves = correlation.leaves.iter();
+                leaves.map(|leaf| self.view.timeline.count(*leaf)).sum::<usize>() >= need
             }
-            stretch = Stretch { from, to };
+            Form::Values(_) => all().any(member),
         }
-        None
     }
 
     /// The entries that may take part, in order of their places, as findings by group.
-    pub(super) fn findings(&self, entries: impl Iterator<Item = &'a Kept>) -> Vec<Finding> {
+    pub(super) fn findings(
+        &self,
+        entries: impl Iterator<Item = &'a Kept>,
+        scope: &Scope,
+    ) -> Vec<Finding> {
         let matching: Vec<Candidate<'a>> = entries.filter_map(|kept| self.matching(kept)).collect();
         let mut parts: Vec<Part<'a>> = Vec::new();
         match self.correlation() {
@@ -160,7 +144,11 @@ impl<'a> Bench<'a> {
                 parts.extend(all.map(|candidate| (self.clone(), vec![candidate])));
             }
             Some(correlation) => {
-                for group in self.groups(correlation, &matching) {
+                let groups = self.groups(correlation, &matching).into_iter();
+                let inside = |group: &Vec<String>| {
+                    group.first().is_none_or(|value| scope.holds_value(value))
+                };
+                for group in groups.filter(inside) {
                     let bench = Self { group, ..self.clone() };
                     let candidates = bench.candidates(&matching);
                     let episodes = bench.episodes(&candidates).into_iter();
@@ -358,7 +346,7 @@ impl<'a> Bench<'a> {
 }
 
 /// How far apart two events of one window can lie.
-fn reach(correlation: &Correlation) -> i64 {
+pub(super) fn reach(correlation: &Correlation) -> i64 {
     correlation.shape.span.saturating_add(SLACK)
 }
 

@@ -90,7 +90,7 @@ impl<'a> Bench<'a> {
     }
 
     /// The correlation that a member is, if it is one.
-    fn nested(&self, member: &Member) -> Option<&'a Correlation> {
+    pub(super) fn nested(&self, member: &Member) -> Option<&'a Correlation> {
         self.view.rules.get(member.rule)?.correlation.as_deref()
     }
 

@@ -105,6 +105,8 @@ pub(crate) struct Driver {
     pub(crate) crashes: bool,
     /// Send what no sane dispatcher would.
     pub(crate) garbage: bool,
+    /// Close cases.
+    pub(crate) closings: bool,
 }
 
 /// A configuration whose targets have these capabilities.
@@ -156,6 +158,7 @@ impl Driver {
             story: matched,
             crashes: true,
             garbage: false,
+            closings: true,
         };
         driver.step(import(company()));
         driver
@@ -190,7 +193,7 @@ impl Driver {
             4..=13 => self.dispatch(),
             14 => self.answer(),
             15 => self.tick(),
-            16 if self.dice.one_in(3) => self.close(),
+            16 if self.closings && self.dice.one_in(3) => self.close(),
             16 => self.freeze(),
             17 => self.take_back(),
             18 if self.crashes => self.crash(),

@@ -315,7 +315,36 @@ fn generated(seed: u64) -> String {
         let confidence = *dice.pick(&[40, 60, 80, 95]);
         documents.push(text + &ask(*dice.pick(Tier::ALL), confidence));
     }
+    documents.extend(counting(&mut dice));
     documents.join("---\n")
+}
+
+/// A counting rule, and one that rests on it, grouped by devices or by the identity alone.
+fn counting(dice: &mut Dice) -> Vec<String> {
+    let mut names: Vec<&str> = BLOCKS.iter().map(|(name, _)| *name).collect();
+    dice.shuffle(&mut names);
+    let keys = *dice.pick(&["[identity]", "[identity, entity.device]"]);
+    let outer = *dice.pick(&["[identity]", keys]);
+    let (kind, what) = *dice.pick(&[
+        ("event_count", "gte: 2"),
+        ("event_count", "gte: 3"),
+        ("value_count", "field: network\n    gte: 2"),
+        ("value_count", "field: kind\n    gte: 2"),
+    ]);
+    let order = *dice.pick(&["temporal", "temporal_ordered"]);
+    let (tier, other) = (*dice.pick(Tier::ALL), *dice.pick(Tier::ALL));
+    let head = |n: usize, name: &str| {
+        format!("title: {name}\nid: {}\nname: {name}\ncorrelation:\n", rule_id(n))
+    };
+    let counted = head(200, "counted")
+        + &format!("  type: {kind}\n  rules: [{}, {}]\n", names[0], names[1])
+        + &format!("  group-by: {keys}\n  timespan: 60m\n  condition:\n    {what}\n");
+    let chained = head(201, "chained")
+        + &format!("  type: {order}\n  rules: [counted, {}]\n", names[2])
+        + &format!("  group-by: {outer}\n  timespan: 180m\n");
+    let asks = dice.one_in(2);
+    let counted = if asks { counted + &ask(tier, 70) } else { counted };
+    vec![counted, chained + &ask(other, 80)]
 }
 
 /// The configurations: the shipped rules alone and with generated ones, under the shipped policy
