@@ -114,6 +114,8 @@ async fn every_route_asks_for_its_least_role_before_anything_else() {
         GET /v1/explain/{id}: [403, 404, 404, 404, 404]
         GET /v1/evidence/checkpoint: [403, 200, 200, 200, 200]
         GET /v1/evidence/bundle: [403, 403, 403, 403, 200]
+        POST /v1/erasures: [403, 403, 403, 403, 400]
+        GET /v1/erasures/{id}: [403, 403, 403, 403, 400]
     "#]]
     .assert_eq(&table);
     limits(&serve).await;

@@ -4,7 +4,7 @@
 use quell_lab::attack;
 use serde_json::{Value, json};
 
-use crate::common::{self, Folder};
+use crate::common::{self, Folder, until};
 
 const BEARER: &str = "invented-bearer-secret";
 const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
@@ -59,6 +59,10 @@ async fn a_store_with_a_key_shows_nobody_and_opens_with_it_alone() {
     let export = ["evidence", "export", &bundle, "--store", store, "--key", &public];
     folder.quell(&export).await.good();
     folder.quell(&["evidence", "verify", &bundle, "--key", &public]).await.good();
+    let whole = folder.dir();
+    let against = ["replay", "--store", "--against", whole.to_str().unwrap(), "--json"];
+    folder.quell(&["replay", "--store"]).await.good();
+    folder.quell(&against).await.json();
     // Another key, then none: both told, nothing written, nothing lost.
     for (from, to, says) in [
         ("file:store.key", "file:next.key", "under another key than the one given"),
@@ -67,6 +71,10 @@ async fn a_store_with_a_key_shows_nobody_and_opens_with_it_alone() {
         folder.edit("quell.toml", from, to);
         let told = folder.quell(&["serve"]).await.bad(1);
         assert!(told.contains("Q0003") && told.contains(says), "{told}");
+        for command in [&["replay", "--store"][..], &against] {
+            let told = folder.quell(command).await.bad(1);
+            assert!(told.contains("frame `0` of tenant `default` cannot be read"), "{told}");
+        }
     }
     folder.edit("quell.toml", "#no key", "key = \"file:store.key\"");
     let told = folder.quell(&["store", "rekey", "--to", "file:next.key", "--json"]).await.json();
@@ -74,9 +82,12 @@ async fn a_store_with_a_key_shows_nobody_and_opens_with_it_alone() {
     folder.quell(&["serve"]).await.bad(1);
     folder.edit("quell.toml", "file:store.key", "file:next.key");
     let serve = folder.serve().await;
-    let again = serve.get("/v1/records").await;
     let rows = |records: &Value| records.as_array().unwrap().len();
-    assert!(rows(&again) > rows(&records), "the records of before are there");
+    until("the records of before are there, and that of this start", async || {
+        let again = serve.get("/v1/records").await;
+        if rows(&again) > rows(&records) { Ok(()) } else { Err(again.to_string()) }
+    })
+    .await;
     serve.stop().await;
 }
 
