@@ -71,8 +71,8 @@ impl<'a> Bench<'a> {
         self.rule.correlation.as_deref()
     }
 
-    /// The places of the entries that may be part of a window: those of the detections in the scope,
-    /// near the rarest one where all are needed. Sorted.
+    /// The places of the entries that may be part of a window: those of the detections in the
+    /// scope, near the rarest one where all are needed. Sorted.
     pub(super) fn near(&self, scope: &Scope) -> BTreeSet<Key> {
         let timeline = self.view.timeline;
         let (from, to) = match scope {
