@@ -56,12 +56,38 @@ fn what_they_ask_for() {
     }
     shown.sort();
     expect![[r#"
+        adversary_in_the_middle: contain 90 identity; ["adversary_in_the_middle"]; novel []
         breached_credential_used: contain 85 identity; ["credential_leaked"]; novel []
+        consent: asks for nothing; ["oauth_consent"]; novel []
+        consent_after_phish: challenge 60 identity; temporal_ordered ["identity"] 86400 s ["phishing_message_met", "consent"]; novel []
+        hiding_mailbox_rule: asks for nothing; ["forwarding_enabled", "mailbox_rule_created"]; novel []
+        mail_through_application: asks for nothing; ["message_delivered", "session_presented"]; novel []
+        mailbox_rule_after_new_sign_in: contain 75 identity; temporal_ordered ["identity"] 21600 s ["sign_in_from_unseen_network_and_device", "hiding_mailbox_rule"]; novel []
+        mailbox_rule_after_risky_sign_in: contain 80 identity; temporal_ordered ["identity"] 21600 s ["odd_sign_in_or_token", "hiding_mailbox_rule"]; novel []
+        mfa_denials_then_success: contain 80 identity; temporal_ordered ["identity", "entity.ip"] 1800 s ["second_factor_asked_often", "signed_in"]; novel []
+        mfa_denials_then_success_in_session: contain 80 identity; temporal_ordered ["identity", "entity.session"] 1800 s ["second_factor_asked_often_in_session", "signed_in"]; novel []
+        mfa_fatigue_then_success: contain 85 identity; temporal_ordered ["identity", "entity.ip"] 1800 s ["mfa_fatigue_told", "signed_in"]; novel []
+        mfa_fatigue_told: asks for nothing; ["mfa_fatigue"]; novel []
+        odd_sign_in_or_token: asks for nothing; ["adversary_in_the_middle", "impossible_travel", "session_anomaly", "sign_in_risky", "token_anomaly"]; novel []
         outsider_observe: observe 50 identity; ["account_locked", "detection", "impersonation", "malware_delivered", "mfa_denied", "mfa_fatigue", "phish_delivered", "sign_in_failed", "suspicious_sender", "user_reported"]; novel []
         permitted_phish_click: challenge 60 identity; ["url_click"]; novel []
         permitted_phishing_click: asks for nothing; ["url_click"]; novel []
         phish_click_then_new_sign_in: contain 80 identity; temporal_ordered ["identity"] 3600 s ["permitted_phishing_click", "sign_in_from_unseen_network_and_device"]; novel []
-        sign_in_from_unseen_network_and_device: asks for nothing; ["sign_in"]; novel [Network, Device]"#]].assert_eq(&shown.join("\n"));
+        phish_click_then_odd_sign_in: contain 80 identity; temporal_ordered ["identity"] 3600 s ["permitted_phishing_click", "odd_sign_in_or_token"]; novel []
+        phishing_message_met: asks for nothing; ["impersonation", "phish_delivered", "url_click"]; novel []
+        provider_sure_of_compromise: contain 85 identity; ["credential_leaked", "credential_submitted", "device_code_sign_in", "impossible_travel", "oauth_consent_risky", "risk_changed", "session_anomaly", "sign_in_risky", "token_anomaly", "user_reported_activity"]; novel []
+        risky_consent: asks for nothing; ["oauth_consent_risky"]; novel []
+        risky_consent_after_phish: contain 75 identity; temporal_ordered ["identity"] 86400 s ["phishing_message_met", "risky_consent"]; novel []
+        risky_consent_then_mail: contain 70 identity; temporal_ordered ["identity", "entity.oauth_app"] 172800 s ["risky_consent", "mail_through_application"]; novel []
+        second_factor_asked_often: asks for nothing; event_count ["identity", "entity.ip"] 600 s ["second_factor_denied"]; novel []
+        second_factor_asked_often_in_session: asks for nothing; event_count ["identity", "entity.session"] 600 s ["second_factor_denied"]; novel []
+        second_factor_denied: asks for nothing; ["mfa_denied"]; novel []
+        session_from_two_networks: contain 70 identity; temporal ["identity", "entity.session"] 1800 s ["session_on_two_networks", "session_in_two_clients"]; novel []
+        session_in_two_clients: asks for nothing; value_count ["identity", "entity.session"] 1800 s ["session_in_use"]; novel []
+        session_in_use: asks for nothing; ["message_delivered", "session_established", "session_presented", "sign_in"]; novel []
+        session_on_two_networks: asks for nothing; value_count ["identity", "entity.session"] 1800 s ["session_in_use"]; novel []
+        sign_in_from_unseen_network_and_device: asks for nothing; ["sign_in"]; novel [Network, Device]
+        signed_in: asks for nothing; ["session_established", "sign_in"]; novel []"#]].assert_eq(&shown.join("\n"));
 }
 
 #[test]
@@ -97,6 +123,17 @@ fn published() -> BTreeMap<&'static str, &'static str> {
         ("T1557", "Adversary-in-the-Middle"),
         ("T1078.004", "Cloud Accounts"),
         ("T1621", "Multi-Factor Authentication Request Generation"),
+        ("T1539", "Steal Web Session Cookie"),
+        ("T1550.004", "Web Session Cookie"),
+        ("T1528", "Steal Application Access Token"),
+        ("T1671", "Cloud Application Integration"),
+        ("T1114.002", "Remote Email Collection"),
+        ("T1114.003", "Email Forwarding Rule"),
+        ("T1564.008", "Email Hiding Rules"),
+        ("NHI3:2025", "Vulnerable Third-Party NHI"),
+        ("NHI4:2025", "Insecure Authentication"),
+        ("NHI5:2025", "Overprivileged NHI"),
+        ("L7", "Agent Ecosystem"),
         ("RS.MA-02", "Incident reports are triaged and validated"),
         ("RS.MI-01", "Incidents are contained"),
         ("L6", "Security and Compliance"),
@@ -107,7 +144,17 @@ fn published() -> BTreeMap<&'static str, &'static str> {
 fn a_detection_asks_for_no_more_than_its_kinds_can_show() {
     let most = |kind: &str| match kind {
         "url_click" | "attachment_opened" => Tier::Challenge,
-        "credential_leaked" => Tier::Evict,
+        "adversary_in_the_middle"
+        | "credential_leaked"
+        | "credential_submitted"
+        | "device_code_sign_in"
+        | "impossible_travel"
+        | "oauth_consent_risky"
+        | "risk_changed"
+        | "session_anomaly"
+        | "sign_in_risky"
+        | "token_anomaly"
+        | "user_reported_activity" => Tier::Evict,
         _ => Tier::Observe,
     };
     let set = shipped();
@@ -119,7 +166,7 @@ fn a_detection_asks_for_no_more_than_its_kinds_can_show() {
         }
         asking += 1;
     }
-    assert_eq!(asking, 3);
+    assert_eq!(asking, 5);
 }
 
 fn check(
@@ -149,25 +196,28 @@ fn they_match_what_they_say() {
     let mail = |kind, uses, confidence| {
         check(kind, Category::Mail, uses, "proofpoint_tap", Some(confidence))
     };
-    assert_eq!(mail("url_click", Use::Alone, 85), "permitted_phish_click permitted_phishing_click");
-    assert_eq!(mail("url_click", Use::Join, 50), "permitted_phishing_click");
+    assert_eq!(
+        mail("url_click", Use::Alone, 85),
+        "permitted_phish_click permitted_phishing_click phishing_message_met"
+    );
+    assert_eq!(mail("url_click", Use::Join, 50), "permitted_phishing_click phishing_message_met");
     assert_eq!(mail("url_click", Use::Alone, 49), "");
     assert_eq!(mail("url_click", Use::Fact, 85), "");
     assert_eq!(mail("url_click", Use::Undo, 85), "");
     assert_eq!(mail("url_click_blocked", Use::Stop, 95), "");
-    assert_eq!(mail("phish_delivered", Use::Join, 85), "outsider_observe");
+    assert_eq!(mail("phish_delivered", Use::Join, 85), "outsider_observe phishing_message_met");
     assert_eq!(mail("phish_delivered", Use::Stop, 85), "");
 
     let okta = |kind, uses, confidence| check(kind, Category::Identity, uses, "okta", confidence);
-    let new_sign_in = "sign_in_from_unseen_network_and_device";
+    let new_sign_in = "sign_in_from_unseen_network_and_device signed_in";
     assert_eq!(okta("sign_in", Use::Fact, None), new_sign_in);
     assert_eq!(okta("sign_in_failed", Use::Fact, None), "");
     assert_eq!(okta("credential_leaked", Use::Alone, Some(85)), "breached_credential_used");
     assert_eq!(okta("credential_leaked", Use::Stop, Some(85)), "");
-    assert_eq!(okta("mfa_denied", Use::Join, Some(60)), "outsider_observe");
+    assert_eq!(okta("mfa_denied", Use::Join, Some(60)), "outsider_observe second_factor_denied");
     assert_eq!(
         check("credential_leaked", Category::Identity, Use::Alone, "entra_id", Some(92)),
-        ""
+        "provider_sure_of_compromise"
     );
     assert_eq!(check("detection", Category::Any, Use::Join, "okta", Some(50)), "outsider_observe");
     assert_eq!(check("detection", Category::Any, Use::Join, "okta", Some(30)), "");

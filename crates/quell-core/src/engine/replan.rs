@@ -218,7 +218,7 @@ impl Work {
 
 /// True when a standing order no longer answers for a signal this new, so that the step may be
 /// ordered once more: a day after it was done or handed to people, ten minutes after it was not
-/// done, and at once where there was nothing to do then.
+/// done, and at once where there was nothing to do then or it was taken back before.
 pub(super) fn is_spent(order: &Order, newest: Option<Time>) -> bool {
     use State as S;
     let Some(newest) = newest else { return false };
@@ -229,7 +229,7 @@ pub(super) fn is_spent(order: &Order, newest: Option<Time>) -> bool {
         S::Denied | S::Expired | S::Failed | S::NotEffective => {
             newest.since(order.changed_at) > 10 * MINUTE
         }
-        S::NoChange => newest > order.changed_at,
+        S::NoChange | S::Undone => newest > order.changed_at,
         _ => false,
     }
 }

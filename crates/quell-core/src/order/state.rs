@@ -186,9 +186,10 @@ impl State {
         next.ok_or(IllegalEvent { state: self, event })
     }
 
-    /// True while the step is asked for or carried out: the same step is not ordered again.
+    /// True while the step is asked for, carried out or taken back: the same step is not ordered
+    /// again by what is known already.
     pub fn stands(self) -> bool {
-        !matches!(self, Self::Cancelled | Self::Superseded | Self::Undone)
+        !matches!(self, Self::Cancelled | Self::Superseded)
     }
 
     /// True while nothing of it has left: it may be cancelled.

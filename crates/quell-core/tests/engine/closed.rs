@@ -788,6 +788,32 @@ fn a_block_is_lifted_after_the_sessions_ended_once_more_even_in_a_freeze() {
 }
 
 #[test]
+fn what_a_person_took_back_is_asked_for_again_only_by_new_access() {
+    let config = shipped();
+    let mut scene = Scene::new(config);
+    scene.at(6 * MINUTE).story(config, "bob").work();
+    scene.reply(Action::Suspend, "officer", true);
+    scene.work();
+    let order = scene.order(Action::Suspend);
+    let (by, why) = ("officer".to_owned(), "a mistake".to_owned());
+    scene.tell(Input::TakeBack(TakeBack { order, by, why }));
+    scene.work();
+    let blocks = |scene: &Scene| {
+        let all = scene.engine.orders().filter(|order| order.action == Action::Suspend);
+        all.map(|order| order.state.to_string()).collect::<Vec<_>>().join(" ")
+    };
+    // The episode goes on with what happened before the undo.
+    let t = T0 + 5 * MINUTE + SECOND;
+    scene.sig(config, &Sig::new("okta", Kind::SignIn, "bob@example.com", t).at(7));
+    let before = blocks(&scene);
+    scene.at(2 * HOUR);
+    let late = Sig::new("okta", Kind::SignIn, "bob@example.com", T0 + 50 * MINUTE).at(8);
+    scene.sig(config, &late);
+    expect!["undone, then undone awaiting_approval"]
+        .assert_eq(&format!("{before}, then {}", blocks(&scene)));
+}
+
+#[test]
 fn a_block_ends_by_itself_only_when_nothing_is_open() {
     let config = shipped();
     let begin = || {
