@@ -109,6 +109,8 @@ struct Touched {
     times: BTreeSet<Time>,
     /// What it names of the kinds by which correlations group.
     values: BTreeSet<Entity>,
+    /// What the person's sign-ins show is something else now.
+    history: bool,
     all: bool,
 }
 
@@ -333,6 +335,11 @@ impl Engine {
     /// Marks all of a subject to be computed again.
     fn touch_all(&mut self, subject: &Subject) {
         self.touched(subject).all = true;
+    }
+
+    /// Marks the rules of a subject that ask what the person's sign-ins show.
+    fn touch_history(&mut self, subject: &Subject) {
+        self.touched(subject).history = true;
     }
 
     fn touched(&mut self, subject: &Subject) -> &mut Touched {

@@ -13,7 +13,7 @@ use crate::correlate::{Form, Shape};
 use crate::finding::CITED_MAX;
 use crate::history::Kinds;
 use crate::id::Digest;
-use crate::signal::{EntityKind, Family, Signal, Use};
+use crate::signal::{EntityKind, Family, Reach, Signal, Use};
 
 pub use quell_rules::Measure;
 pub use quell_rules::NovelTrait as Novel;
@@ -34,6 +34,9 @@ pub struct Rule {
     pub frameworks: BTreeMap<String, Vec<String>>,
     /// Traits that must all be unseen for the identity before the event.
     pub novel: Vec<Novel>,
+    /// True when what the person's sign-ins show can change its findings: it asks for unseen
+    /// traits, or may match a lure, which counts as far as it is the person's.
+    pub history: bool,
     /// What a correlation looks for; none for a detection.
     pub correlation: Option<Arc<Correlation>>,
 }
@@ -191,8 +194,26 @@ fn view(set: &RuleSet, parsed: &Parsed) -> Result<Rule, String> {
         rationale: quell.rationale.clone(),
         frameworks,
         novel: quell.novel.clone(),
+        history: asks_history(set, parsed),
         correlation,
     })
+}
+
+fn asks_history(set: &RuleSet, rule: &Parsed) -> bool {
+    match rule {
+        Parsed::Detection(detection) => {
+            let lure = |kind: &String| {
+                let kind = kind.parse::<crate::signal::Kind>();
+                kind.is_ok_and(|kind| kind.reach() == Reach::Lure)
+            };
+            let kinds = detection.kinds.as_ref();
+            !detection.quell.novel.is_empty() || kinds.is_none_or(|kinds| kinds.iter().any(lure))
+        }
+        Parsed::Correlation(correlation) => {
+            let mut members = correlation.members.iter().filter_map(|m| set.get(m.idx));
+            members.any(|member| asks_history(set, member))
+        }
+    }
 }
 
 /// The correlations that rest on a rule, directly or through others, sorted.

@@ -156,7 +156,7 @@ impl Engine {
         self.records.note(record, Placed::Timeline(subject.clone(), key));
         self.touch(subject, &rules, &signal);
         if inserted.rewrites {
-            self.touch_all(subject);
+            self.touch_history(subject);
         }
         if inserted.entered {
             self.link(subject, &signal);
@@ -226,7 +226,7 @@ impl Engine {
                 self.unlink(&subject, &kept);
                 self.touch(&subject, &kept.rules, kept.signal());
                 if rewrites {
-                    self.touch_all(&subject);
+                    self.touch_history(&subject);
                 }
             }
             Placed::Undo(key, written, id) => {

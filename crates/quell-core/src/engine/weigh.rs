@@ -53,13 +53,15 @@ impl Engine {
         let before = self.by_subject.get(subject).unwrap_or(&none);
         let mut rules: BTreeSet<RuleIdx> = touched.rules.clone();
         let mut changes: Vec<Change> = Vec::new();
-        if touched.all {
-            rules.extend(timeline.rules());
+        let asks = |idx: &RuleIdx| self.config.rules.get(*idx).is_some_and(|rule| rule.history);
+        if touched.all || touched.history {
+            rules.extend(timeline.rules().filter(|idx| touched.all || asks(idx)));
             for (id, findings) in before {
                 match self.config.rules.idx(id) {
-                    Some(idx) => {
+                    Some(idx) if touched.all || asks(&idx) => {
                         rules.insert(idx);
                     }
+                    Some(_) => {}
                     None => changes.extend(findings.iter().map(|f| Change::Withdrawn(*f))),
                 }
             }
@@ -81,7 +83,8 @@ impl Engine {
             let mut old: Vec<&Finding> = old.filter_map(|id| self.findings.get(id)).collect();
             // Only what lies around the change, or agrees with it, can be another finding now.
             let change = finding::Around { times: &touched.times, values: &touched.values };
-            let scope = match touched.all || old.len() >= FINDINGS_MAX {
+            let whole = touched.all || touched.history && asks(&idx);
+            let scope = match whole || old.len() >= FINDINGS_MAX {
                 true => Scope::All,
                 false => finding::scope(view, idx, change),
             };

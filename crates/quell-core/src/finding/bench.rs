@@ -148,9 +148,11 @@ impl<'a> Bench<'a> {
                 let inside = |group: &Vec<String>| {
                     group.first().is_none_or(|value| scope.holds_value(value))
                 };
+                let by_first = by_first(correlation, &matching);
                 for group in groups.filter(inside) {
+                    let own = group.first().and_then(|value| by_first.get(value.as_str()));
                     let bench = Self { group, ..self.clone() };
-                    let candidates = bench.candidates(&matching);
+                    let candidates = bench.candidates(own.unwrap_or(&matching));
                     let episodes = bench.episodes(&candidates).into_iter();
                     let part = |index: usize| candidates.get(index).copied();
                     let episodes = episodes.map(|e| e.into_iter().filter_map(part).collect());
@@ -343,6 +345,22 @@ impl<'a> Bench<'a> {
             contained,
         })
     }
+}
+
+/// The candidates by the values of the first key, where only those that name it can be in its
+/// group.
+fn by_first<'a>(
+    correlation: &Correlation,
+    matching: &[Candidate<'a>],
+) -> BTreeMap<&'a str, Vec<Candidate<'a>>> {
+    let mut all: BTreeMap<&'a str, Vec<Candidate<'a>>> = BTreeMap::new();
+    for candidate in matching {
+        let entities = candidate.kept.signal().entities.iter();
+        let own = entities.filter(|entity| correlation.first.contains(&entity.kind));
+        let values: BTreeSet<&'a str> = own.map(|entity| entity.value.as_str()).collect();
+        values.into_iter().for_each(|value| all.entry(value).or_default().push(*candidate));
+    }
+    all
 }
 
 /// How far apart two events of one window can lie.
