@@ -77,7 +77,7 @@ pub struct Erased {
 pub struct Numbers {
     /// How many.
     pub count: u64,
-    /// Which; at most [`RANGES_MAX`] ranges.
+    /// Which; at most `RANGES_MAX` ranges.
     pub ranges: Vec<(u64, u64)>,
 }
 

@@ -23,14 +23,21 @@ pub struct Kept {
     pub rules: Vec<RuleIdx>,
     /// How its names were resolved.
     pub resolution: Resolution,
+    /// Its record, see [`crate::id::record_id`].
+    pub record: [u8; 16],
     traits: Traits,
 }
 
 impl Kept {
     /// Prepares a signal for a timeline.
-    pub fn new(signal: Arc<Signal>, rules: Vec<RuleIdx>, resolution: Resolution) -> Self {
+    pub fn new(
+        signal: Arc<Signal>,
+        rules: Vec<RuleIdx>,
+        resolution: Resolution,
+        record: [u8; 16],
+    ) -> Self {
         let traits = Traits::of(&signal);
-        Self { signal, rules, resolution, traits }
+        Self { signal, rules, resolution, record, traits }
     }
 
     /// The signal.
@@ -113,6 +120,8 @@ pub struct Past {
     pub source: Arc<str>,
     /// Who it is about.
     pub about: Arc<[Identifier]>,
+    /// Its record, of which another revision may take it back.
+    pub record: [u8; 16],
     traits: Traits,
 }
 
@@ -333,7 +342,7 @@ impl Timeline {
             Some(last) if *last.about == *signal.about => last.about.clone(),
             _ => signal.about.as_slice().into(),
         };
-        Past { source, about, traits: kept.traits }
+        Past { source, about, record: kept.record, traits: kept.traits }
     }
 
     /// True when an entry happened after `t`: it may look back to it, by as much as `seen` and the

@@ -88,7 +88,7 @@ impl Engine {
             return;
         }
         let Some((subject, resolution)) = resolve(&self.directory, signal) else { return };
-        let kept = Kept::new(Arc::clone(signal), rules, resolution);
+        let kept = Kept::new(Arc::clone(signal), rules, resolution, record);
         self.place(kept, &subject, record);
     }
 
@@ -171,7 +171,10 @@ impl Engine {
     fn place_past(&mut self, key: Key, past: Past, subject: &Subject) {
         let bounds = self.config.bounds();
         let timeline = self.timelines.entry(subject.clone()).or_default();
-        timeline.remember(key, past, bounds);
+        let record = past.record;
+        if timeline.remember(key, past, bounds) {
+            self.records.note(record, Placed::Timeline(subject.clone(), key));
+        }
     }
 
     fn link(&mut self, subject: &Subject, signal: &Signal) {
@@ -362,7 +365,8 @@ impl Engine {
                 let to = resolve(&self.directory, signal).filter(|_| !idle);
                 if let Some((to, resolution)) = to {
                     let record = record_id(&self.config.tenant, &signal.source, &signal.record_key);
-                    self.place(Kept::new(signal.clone(), rules, resolution), &to, record);
+                    let kept = Kept::new(signal.clone(), rules, resolution, record);
+                    self.place(kept, &to, record);
                 }
             }
             if let Some(new) = self.timelines.get_mut(&subject) {
