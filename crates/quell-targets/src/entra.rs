@@ -17,11 +17,12 @@ mod token;
 use std::collections::BTreeSet;
 
 use quell_core::action::Action;
-use quell_core::order::{Call, Capability, Fault, Repeat};
+use quell_core::order::{Call, Capability, Repeat};
 use quell_core::time::{MINUTE, SECOND, Time};
 
 use crate::secret::Secret;
-use crate::target::{BoxFuture, Refusal, Said, Target, Trace};
+use crate::step_up::StepUp;
+use crate::target::{BoxFuture, Refusal, Said, Target, Trace, cannot};
 use crate::vendor::{BadConfig, VendorClient, VendorConfig};
 use graph::is_guid;
 use token::Tokens;
@@ -166,20 +167,6 @@ impl Entra {
             _ => state,
         }
     }
-
-    /// Object ids are the same in either case; the common check behind the core's compares bytes.
-    fn guard(&self, call: &Call) -> Result<(), Refusal> {
-        if self.protected.contains(&call.account.id.to_ascii_lowercase()) {
-            return Err(Refusal::new(Fault::Unsupported, "it is protected: nothing was sent"));
-        }
-        Ok(())
-    }
-
-    /// True when what was asked for at a time must be there by now.
-    fn is_late(&self, call: &Call, now: Time) -> bool {
-        let asked = call.acknowledged_at.or(call.sent_at);
-        asked.is_none_or(|asked| now >= asked.plus(self.lag))
-    }
 }
 
 /// What Graph has a call for.
@@ -202,6 +189,11 @@ impl Target for Entra {
 
     fn protected(&self) -> &BTreeSet<String> {
         &self.protected
+    }
+
+    /// Object ids are the same in either case.
+    fn is_protected(&self, id: &str) -> bool {
+        self.protected.contains(&id.to_ascii_lowercase())
     }
 
     fn check(&self, now: Time) -> BoxFuture<'_, Result<(), Refusal>> {
@@ -232,7 +224,6 @@ impl Target for Entra {
         trace: &'a mut Trace,
     ) -> BoxFuture<'a, Result<Said, Refusal>> {
         Box::pin(async move {
-            self.guard(call)?;
             match call.action {
                 Action::EndSessions | Action::ForceReauth => self.end(call, now, trace).await,
                 Action::StepUp => self.step_up(call, now, trace).await,
@@ -269,7 +260,6 @@ impl Target for Entra {
         trace: &'a mut Trace,
     ) -> BoxFuture<'a, Result<Said, Refusal>> {
         Box::pin(async move {
-            self.guard(call)?;
             match call.action {
                 Action::StepUp => self.step_down(call, now, trace).await,
                 Action::ConfirmCompromised => self.dismiss(call, now, trace).await,
@@ -294,8 +284,4 @@ impl Target for Entra {
             }
         })
     }
-}
-
-fn cannot(call: &Call) -> Refusal {
-    Refusal::new(Fault::Unsupported, format!("`{}` is not done here", call.action))
 }

@@ -7,6 +7,7 @@
 
 mod classify;
 mod secret;
+mod step_up;
 mod target;
 mod text;
 mod vendor;

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::secret::Secret;
-use crate::target::{BoxFuture, Refusal, Said, Target, Trace};
+use crate::target::{BoxFuture, Refusal, Said, Target, Trace, snapshot};
 use crate::text::encode;
 use crate::vendor::{Ask, BadConfig, VendorClient, VendorConfig, agent};
 
@@ -251,8 +251,7 @@ impl Target for Oidc {
     ) -> BoxFuture<'a, Result<Said, Refusal>> {
         Box::pin(async move {
             let seen = self.seen(call, now, trace).await?;
-            let before: Option<Snapshot> =
-                call.snapshot.as_deref().and_then(|text| serde_json::from_str(text).ok());
+            let before: Option<Snapshot> = snapshot(call);
             let since = call.acknowledged_at.or(call.sent_at).unwrap_or(now);
             let settled = since.plus(self.config.effective_after.max(0));
             let lag_over = now >= settled.plus(self.config.list_lag.max(0));

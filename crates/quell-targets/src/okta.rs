@@ -18,7 +18,8 @@ use quell_core::action::Action;
 use quell_core::order::{Call, Capability, Fault, Repeat};
 use quell_core::time::{HOUR, MINUTE, SECOND, Time};
 
-use crate::target::{BoxFuture, Refusal, Said, Target, Trace};
+use crate::step_up::StepUp;
+use crate::target::{BoxFuture, Refusal, Said, Target, Trace, cannot};
 use crate::vendor::{AGENT, Ask, BadConfig, VendorClient, VendorConfig};
 
 /// What the Okta target needs to know.
@@ -234,10 +235,6 @@ fn user_path(call: &Call) -> Result<String, Refusal> {
 fn is_id(id: &str) -> bool {
     (1..=100).contains(&id.len())
         && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
-}
-
-fn cannot(call: &Call) -> Refusal {
-    Refusal::new(Fault::Unsupported, format!("`{}` is not done here", call.action))
 }
 
 /// Okta's error codes that say more than the status: validation of a life-cycle change

@@ -9,6 +9,7 @@ use std::pin::Pin;
 use quell_core::id::Digest;
 use quell_core::order::{Answer, Call, Capability, Fault, Outcome, Verb};
 use quell_core::time::Time;
+use serde::de::DeserializeOwned;
 
 use crate::secret::Unspoken;
 use crate::text::{DETAIL_MAX, clean};
@@ -37,6 +38,11 @@ pub trait Target: Send + Sync + fmt::Debug {
     /// Immutable ids of accounts on which no effecting call is ever made, checked here again
     /// behind the core's own check.
     fn protected(&self) -> &BTreeSet<String>;
+
+    /// True for one of them; a provider whose ids are the same in either case says so here.
+    fn is_protected(&self, id: &str) -> bool {
+        self.protected().contains(id)
+    }
 
     /// Asks for what the credential may read, at start; changes nothing. A right that only an
     /// effecting call would need cannot be seen this way.
@@ -245,6 +251,23 @@ impl Trace {
     }
 }
 
+/// The refusal of an action that a target has no verb for.
+pub(crate) fn cannot(call: &Call) -> Refusal {
+    Refusal::new(Fault::Unsupported, format!("`{}` is not done here", call.action))
+}
+
+/// What the probe kept of the state before, if it can be read.
+pub(crate) fn snapshot<T: DeserializeOwned>(call: &Call) -> Option<T> {
+    serde_json::from_str(call.snapshot.as_deref()?).ok()
+}
+
+/// True when what was asked for must be there by now: a request whose answer was lost may still be
+/// on its way, and a read may lag behind by so many microseconds.
+pub(crate) fn is_late(call: &Call, now: Time, lag: i64) -> bool {
+    let asked = call.acknowledged_at.or(call.sent_at);
+    asked.is_none_or(|asked| now >= asked.plus(lag))
+}
+
 /// Request lines kept of one call; a read-back may page.
 const REQUESTS_MAX: usize = 8;
 
@@ -258,7 +281,7 @@ fn refused_before_sending<T: Target + ?Sized>(target: &T, call: &Call) -> Option
         return Some(Refusal::new(Fault::Unsupported, detail));
     }
     let effecting = matches!(call.verb, Verb::Execute | Verb::Undo);
-    if effecting && target.protected().contains(&call.account.id) {
+    if effecting && target.is_protected(&call.account.id) {
         let detail =
             format!("`{}` is protected: nothing was sent", clean(&call.account.to_string(), 80));
         return Some(Refusal::new(Fault::Unsupported, detail));

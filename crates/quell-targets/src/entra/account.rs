@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::Entra;
 use super::graph::{User, VERSION, act, object_id};
-use crate::target::{Refusal, Said, Trace};
+use crate::target::{Refusal, Said, Trace, is_late, snapshot};
 
 /// What the probe keeps for the undo.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -54,7 +54,7 @@ impl Entra {
         let enabled = enabled(user)?;
         let done = !enabled;
         // what a synchronisation may write over is seen, not proven
-        let conclusive = if done { !user.synced } else { self.is_late(call, now) };
+        let conclusive = if done { !user.synced } else { is_late(call, now, self.lag) };
         Ok(Said::new(Answer::Seen { done, conclusive }, words(user, enabled)))
     }
 
@@ -68,8 +68,7 @@ impl Entra {
         now: Time,
         trace: &mut Trace,
     ) -> Result<Said, Refusal> {
-        let was: Option<Snapshot> =
-            call.snapshot.as_deref().and_then(|text| serde_json::from_str(text).ok());
+        let was: Option<Snapshot> = snapshot(call);
         if was.is_none_or(|was| !was.enabled) {
             let detail = "the user was not enabled before: left as he is, nothing was sent";
             return Err(Refusal::new(Fault::Precondition, detail));

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::Entra;
 use super::graph::{VERSION, act, object_id, read};
-use crate::target::{Refusal, Said, Trace};
+use crate::target::{Refusal, Said, Trace, is_late, snapshot};
 
 /// What is known of a user's risk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,7 +71,7 @@ impl Entra {
     ) -> Result<Said, Refusal> {
         let risk = self.risk_or_none(call, now, trace).await?;
         let done = risk.confirmed() && !risk.processing;
-        let conclusive = done || (!risk.processing && self.is_late(call, now));
+        let conclusive = done || (!risk.processing && is_late(call, now, self.lag));
         Ok(Said::new(Answer::Seen { done, conclusive }, risk.words()))
     }
 
@@ -84,8 +84,7 @@ impl Entra {
         now: Time,
         trace: &mut Trace,
     ) -> Result<Said, Refusal> {
-        let was: Option<Risk> =
-            call.snapshot.as_deref().and_then(|text| serde_json::from_str(text).ok());
+        let was: Option<Risk> = snapshot(call);
         if !was.is_some_and(|was| was.is_clear()) {
             let detail = "the user was at risk before: not dismissed, nothing was sent";
             return Err(Refusal::new(Fault::Precondition, detail));

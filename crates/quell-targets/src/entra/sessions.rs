@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::Entra;
 use super::graph::{VERSION, act, object_id};
-use crate::target::{Refusal, Said, Trace};
+use crate::target::{Refusal, Said, Trace, snapshot};
 
 /// What the probe keeps: the positive control of the read-back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,8 +75,7 @@ impl Entra {
         trace: &mut Trace,
     ) -> Result<Said, Refusal> {
         let user = self.user(call, now, trace).await?;
-        let before: Option<Snapshot> =
-            call.snapshot.as_deref().and_then(|text| serde_json::from_str(text).ok());
+        let before: Option<Snapshot> = snapshot(call);
         let view = View {
             valid_from: user.valid_from,
             before,

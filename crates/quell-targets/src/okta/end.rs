@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::log::Log;
 use super::tokens::Tokens;
 use super::{Okta, user_path};
-use crate::target::{Refusal, Said, Trace};
+use crate::target::{Refusal, Said, Trace, snapshot};
 use crate::vendor::{Ask, agent};
 
 /// What the probe keeps: the positive control of the read-back.
@@ -82,8 +82,7 @@ impl Okta {
             None => now.plus(-24 * HOUR),
         };
         let (tokens, log) = self.both(call, false, since, now, trace).await?;
-        let control: Option<Snapshot> =
-            call.snapshot.as_deref().and_then(|text| serde_json::from_str(text).ok());
+        let control: Option<Snapshot> = snapshot(call);
         let with_tokens = call.action == Action::EndSessions;
         let view = View {
             tokens,

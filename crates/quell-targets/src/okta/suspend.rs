@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde::{Deserialize, Serialize};
 
 use super::{Okta, user_path};
-use crate::target::{Refusal, Said, Trace};
+use crate::target::{Refusal, Said, Trace, is_late, snapshot};
 use crate::vendor::{Ask, agent};
 
 /// How long a status may stay the old one, microseconds. A single user's status is current at Okta;
@@ -72,10 +72,7 @@ impl Okta {
     ) -> Result<Said, Refusal> {
         let status = self.status(call, now, trace).await?;
         let done = status == "SUSPENDED";
-        // a request whose answer was lost may still be on its way
-        let asked = call.acknowledged_at.or(call.sent_at);
-        let late = asked.is_none_or(|asked| now >= asked.plus(STATUS_LAG));
-        let answer = Answer::Seen { done, conclusive: done || late };
+        let answer = Answer::Seen { done, conclusive: done || is_late(call, now, STATUS_LAG) };
         Ok(Said::new(answer, format!("status is `{status}`")))
     }
 
@@ -89,8 +86,7 @@ impl Okta {
         now: Time,
         trace: &mut Trace,
     ) -> Result<Said, Refusal> {
-        let was: Option<Snapshot> =
-            call.snapshot.as_deref().and_then(|text| serde_json::from_str(text).ok());
+        let was: Option<Snapshot> = snapshot(call);
         if was.is_none_or(|was| was.status != "ACTIVE") {
             let detail = "the user was not active before: not lifted, nothing was sent";
             return Err(Refusal::new(Fault::Precondition, detail));
