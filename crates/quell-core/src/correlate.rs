@@ -123,8 +123,11 @@ pub fn episodes(events: &[Event], shape: Shape) -> Vec<Episode> {
             _ => all.push((low, high, vec![index])),
         }
     }
-    // What only leads to a match belongs to the episode that it lies in.
-    for (index, event) in events.iter().enumerate().filter(|(_, event)| event.mask == 0) {
+    // What only leads to a match belongs to the episode that it lies in; where order does not
+    // count, the windows hold it already.
+    let ordered = shape.form == Form::Ordered;
+    let leads = events.iter().enumerate().filter(|(_, event)| ordered && event.mask == 0);
+    for (index, event) in leads {
         let t = event.at.t.0;
         let place = all.partition_point(|(_, high, _)| *high < t);
         if let Some((_, _, episode)) = all.get_mut(place).filter(|(low, _, _)| *low <= t) {
@@ -134,7 +137,6 @@ pub fn episodes(events: &[Event], shape: Shape) -> Vec<Episode> {
     all.into_iter()
         .map(|(_, _, mut episode)| {
             episode.sort_unstable();
-            episode.dedup();
             episode
         })
         .collect()
@@ -388,9 +390,7 @@ fn first(events: &[Event], shape: Shape) -> Option<Vec<usize>> {
     })?;
     let mut brought: BTreeSet<u64> = BTreeSet::new();
     let mut found = Vec::new();
-    // Those of the window's own time may stand before its first event.
-    let from = events.partition_point(|event| event.at.t.0 < low).min(start);
-    for (index, event) in events.iter().enumerate().take(window.end).skip(from) {
+    for (index, event) in events.iter().enumerate().take(window.end).skip(start) {
         let fresh = shape.tokens(event, index).into_iter().filter(|(_, begun)| *begun >= low);
         let before = brought.len();
         brought.extend(fresh.map(|(token, _)| token));

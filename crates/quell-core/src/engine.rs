@@ -296,26 +296,34 @@ impl Engine {
 
     /// Writes the rows of everything that changed, once each.
     fn flush(&mut self, woken: Option<Time>) {
-        let mut effects = std::mem::take(&mut self.scratch.effects);
-        let mut row = |table, key: String, value: Option<Vec<u8>>| {
-            effects.push(match value {
-                Some(value) => Effect::Put { table, key, value },
-                None => Effect::Delete { table, key },
-            });
-        };
         for id in std::mem::take(&mut self.scratch.findings) {
-            row("finding", id.to_string(), self.findings.get(&id).and_then(state::bytes));
+            let value = self.findings.get(&id).and_then(state::bytes);
+            self.row("finding", id.to_string(), value);
         }
         for id in std::mem::take(&mut self.scratch.cases) {
-            row("case", id.to_string(), self.cases.get(&id).and_then(state::bytes));
+            let value = self.cases.get(&id).and_then(state::bytes);
+            self.row("case", id.to_string(), value);
         }
         for id in std::mem::take(&mut self.scratch.orders) {
-            row("order", id.to_string(), self.orders.get(&id).and_then(state::bytes));
+            let value = self.orders.get(&id).and_then(state::bytes);
+            self.row("order", id.to_string(), value);
         }
         if let Some(at) = self.wake_at().filter(|at| Some(*at) != woken) {
-            effects.push(Effect::WakeAt(at));
+            self.scratch.effects.push(Effect::WakeAt(at));
         }
-        self.scratch.effects = effects;
+    }
+
+    /// Writes a state row, or removes it where there is nothing to write.
+    fn row(&mut self, table: &'static str, key: String, value: Option<Vec<u8>>) {
+        self.scratch.effects.push(match value {
+            Some(value) => Effect::Put { table, key, value },
+            None => Effect::Delete { table, key },
+        });
+    }
+
+    /// True when a signal is in force: nothing withdraws it and no analyst has.
+    fn counts(&self, kept: &Kept) -> bool {
+        !withdrawn(&self.threats, kept) && !self.dismissed.holds(kept.signal())
     }
 
     /// Marks the rules that a signal matches to be computed again for a subject, around the time
@@ -325,28 +333,29 @@ impl Engine {
             return;
         }
         let keyed = self.config.rules.keyed;
-        let touched = self.touched(subject);
-        touched.rules.extend(rules);
-        touched.times.insert(signal.times.happened.t);
-        let values = signal.entities.iter().filter(|entity| keyed.holds(entity.kind));
-        touched.values.extend(values.cloned());
+        self.touched(subject, |touched| {
+            touched.rules.extend(rules);
+            touched.times.insert(signal.times.happened.t);
+            let values = signal.entities.iter().filter(|entity| keyed.holds(entity.kind));
+            touched.values.extend(values.cloned());
+        });
     }
 
     /// Marks all of a subject to be computed again.
     fn touch_all(&mut self, subject: &Subject) {
-        self.touched(subject).all = true;
+        self.touched(subject, |touched| touched.all = true);
     }
 
     /// Marks the rules of a subject that ask what the person's sign-ins show.
     fn touch_history(&mut self, subject: &Subject) {
-        self.touched(subject).history = true;
+        self.touched(subject, |touched| touched.history = true);
     }
 
-    fn touched(&mut self, subject: &Subject) -> &mut Touched {
-        if !self.scratch.subjects.contains_key(subject) {
-            self.scratch.subjects.insert(subject.clone(), Touched::default());
+    fn touched(&mut self, subject: &Subject, mark: impl FnOnce(&mut Touched)) {
+        match self.scratch.subjects.get_mut(subject) {
+            Some(touched) => mark(touched),
+            None => mark(self.scratch.subjects.entry(subject.clone()).or_default()),
         }
-        self.scratch.subjects.entry(subject.clone()).or_default()
     }
 
     /// Changes an order; its row and all that is looked up by it follow.

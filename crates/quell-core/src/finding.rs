@@ -151,7 +151,7 @@ pub fn holds(view: View<'_>, finding: &Finding, accepted: &BTreeSet<SignalId>) -
 }
 
 /// True when a rule asks what was seen of the person before.
-pub fn asks_history(rules: &Rules, rule: &str) -> bool {
+pub fn asks_unseen(rules: &Rules, rule: &str) -> bool {
     let Some(rule) = rules.idx(rule).and_then(|idx| rules.get(idx)) else { return false };
     let leaves = rule.correlation.iter().flat_map(|correlation| &correlation.leaves);
     let mut all = leaves.filter_map(|leaf| rules.get(*leaf)).chain([rule]);

@@ -129,7 +129,7 @@ fn blind<'a>(
     let mut needed: BTreeSet<&str> = BTreeSet::new();
     for finding in findings {
         needed.extend(finding.signals.iter().map(|cited| cited.source.as_str()));
-        if finding::asks_history(view.rules, &finding.rule) {
+        if finding::asks_unseen(view.rules, &finding.rule) {
             needed.extend(view.timeline.sign_in_sources());
         }
     }

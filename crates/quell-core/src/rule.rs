@@ -113,7 +113,7 @@ impl Rules {
         let mut referencing = Vec::new();
         for (idx, parsed) in set.iter() {
             referencing.push(resting(&set, idx));
-            match view(&set, parsed) {
+            match view(&set, idx, parsed) {
                 Ok(rule) => rules.push(rule),
                 Err(what) => {
                     let meta = parsed.meta();
@@ -164,12 +164,12 @@ impl Rules {
     }
 }
 
-fn view(set: &RuleSet, parsed: &Parsed) -> Result<Rule, String> {
+fn view(set: &RuleSet, idx: RuleIdx, parsed: &Parsed) -> Result<Rule, String> {
     let quell = parsed.quell();
     let ask = quell.ask.as_ref().map(|ask| (tier(ask.tier), ask.confidence));
     let correlation = match parsed {
         Parsed::Detection(_) => None,
-        Parsed::Correlation(parsed) => Some(Arc::new(correlation(set, parsed)?)),
+        Parsed::Correlation(parsed) => Some(Arc::new(correlation(set, idx, parsed)?)),
     };
     let items = [
         ("attack", &quell.frameworks.attack),
@@ -227,23 +227,29 @@ fn resting(set: &RuleSet, idx: RuleIdx) -> Vec<RuleIdx> {
 }
 
 /// The detections that a rule rests on, in the order listed, each once; and how many signals are
-/// enough to make it true.
-fn leaves(set: &RuleSet, idx: RuleIdx, found: &mut Vec<RuleIdx>) -> usize {
+/// enough to make it true. None where more than `depth` correlations rest on each other.
+fn leaves(set: &RuleSet, idx: RuleIdx, depth: usize, found: &mut Vec<RuleIdx>) -> Option<usize> {
     let Some(Parsed::Correlation(parsed)) = set.get(idx) else {
         if !found.contains(&idx) {
             found.push(idx);
         }
-        return 1;
+        return Some(1);
     };
-    let each: Vec<usize> = parsed.members.iter().map(|m| leaves(set, m.idx, found)).collect();
+    let depth = depth.checked_sub(1)?;
+    let each = parsed.members.iter().map(|m| leaves(set, m.idx, depth, found));
+    let each: Vec<usize> = each.collect::<Option<_>>()?;
     let most = each.iter().copied().max().unwrap_or(1);
-    match parsed.need {
+    Some(match parsed.need {
         Need::All => each.iter().fold(0, |sum, each| each.saturating_add(sum)),
         Need::AtLeast(n) | Need::Events(n) | Need::Values(_, n) => n.saturating_mul(most),
-    }
+    })
 }
 
-fn correlation(set: &RuleSet, parsed: &quell_rules::Correlation) -> Result<Correlation, String> {
+fn correlation(
+    set: &RuleSet,
+    idx: RuleIdx,
+    parsed: &quell_rules::Correlation,
+) -> Result<Correlation, String> {
     let identity = parsed.group_by.iter().position(|key| key == "identity");
     let Some(identity) = identity else {
         return Err("signals of strangers would join: add `identity` to `group-by`".to_owned());
@@ -265,18 +271,15 @@ fn correlation(set: &RuleSet, parsed: &quell_rules::Correlation) -> Result<Corre
         members.push(Member { rule: member.idx, keys: own });
     }
     let mut all = Vec::new();
-    let each: Vec<usize> = members.iter().map(|m| leaves(set, m.rule, &mut all)).collect();
-    let most = each.iter().copied().max().unwrap_or(1);
+    let Some(signals) = leaves(set, idx, DEPTH_MAX, &mut all) else {
+        return Err(format!("more than {DEPTH_MAX} correlations rest on each other: chain fewer"));
+    };
     let (form, measure) = match &parsed.need {
         Need::All if parsed.kind == CorrelationKind::TemporalOrdered => (Form::Ordered, None),
         Need::All => (Form::Any(members.len()), None),
         Need::AtLeast(n) => (Form::Any(*n), None),
         Need::Events(n) => (Form::Events(*n), None),
         Need::Values(measure, n) => (Form::Values(*n), Some(measure.clone())),
-    };
-    let signals = match form {
-        Form::Ordered => each.iter().fold(0, |sum, each| each.saturating_add(sum)),
-        Form::Any(n) | Form::Events(n) | Form::Values(n) => n.saturating_mul(most),
     };
     if all.len() > LEAVES_MAX || members.len() > LEAVES_MAX {
         return Err(format!("it rests on more than {LEAVES_MAX} detections: correlate fewer"));
@@ -308,6 +311,10 @@ fn first_kinds(set: &RuleSet, parsed: &quell_rules::Correlation) -> Option<Vec<E
     }
     Some(all.into_iter().collect())
 }
+
+/// How many correlations may rest on each other, the outermost counted: each is evaluated within
+/// the next, so that their work multiplies.
+const DEPTH_MAX: usize = 4;
 
 /// How many detections one correlation may rest on.
 const LEAVES_MAX: usize = 64;
@@ -382,5 +389,65 @@ fn entity_kind(kind: EntityKind) -> quell_rules::EntityKind {
         EntityKind::UserAgent => K::UserAgent,
         EntityKind::Threat => K::Threat,
         EntityKind::Campaign => K::Campaign,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    /// A chain of so many correlations, each over the two rules before it: every step multiplies
+    /// the ways down to the two detections at its end.
+    fn check(steps: usize, expected: &Expect) {
+        let rule = |n: usize, body: &str| {
+            format!(
+                "---\ntitle: Step {n}\nid: 00000000-0000-4000-8000-{n:012}\nname: step_{n}\n\
+                 status: test\ndescription: d\nauthor: Quell\ndate: 2026-11-25\nlevel: low\n{body}"
+            )
+        };
+        let click = "logsource:\n  product: quell\ndetection:\n  selection:\n    \
+                     kind: url_click\n  condition: selection\n";
+        let chain = |n: usize| {
+            format!(
+                "correlation:\n  type: temporal\n  rules:\n    - step_{}\n    - step_{}\n  \
+                 group-by:\n    - identity\n  timespan: 1h\n  condition:\n    gte: 1\n\
+                 quell:\n  tier: observe\n  confidence: 1\n  subject: identity\n  rationale: r\n",
+                n - 1,
+                n - 2
+            )
+        };
+        let ends = [rule(0, click), rule(1, click)];
+        let text: String =
+            ends.into_iter().chain((2..steps + 2).map(|n| rule(n, &chain(n)))).collect();
+        let (set, errors) = RuleSet::parse(&[("chain.yml", &text)]);
+        assert!(errors.is_empty(), "{errors:?}");
+        let said = match Rules::new(set) {
+            Ok(rules) => format!("{} rules", rules.iter().count()),
+            Err(errors) => {
+                let whats: BTreeSet<&str> = errors.iter().map(|e| e.what.as_str()).collect();
+                let whats: Vec<&str> = whats.into_iter().collect();
+                format!("{} refused: {}", errors.len(), whats.join("; "))
+            }
+        };
+        expected.assert_eq(&said);
+    }
+
+    /// Each correlation is evaluated within the next, so that a long chain would never come to an
+    /// end, neither at load nor at work.
+    #[test]
+    fn few_correlations_rest_on_each_other() {
+        check(4, &expect!["6 rules"]);
+        check(
+            5,
+            &expect![[r#"
+            1 refused: more than 4 correlations rest on each other: chain fewer"#]],
+        );
+        check(
+            40,
+            &expect![[r#"
+            36 refused: more than 4 correlations rest on each other: chain fewer"#]],
+        );
     }
 }

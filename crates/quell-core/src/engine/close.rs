@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::Engine;
 use super::replan::newest_access;
 use crate::case::{Case, CaseState, Disposition};
-use crate::effect::{Closing, Effect};
+use crate::effect::Closing;
 use crate::finding::Finding;
 use crate::id::{CaseId, Digest, SignalId};
 use crate::order::Event;
@@ -140,13 +140,6 @@ impl Engine {
         for key in self.precision.forget(self.at) {
             self.row("precision", key, None);
         }
-    }
-
-    fn row(&mut self, table: &'static str, key: String, value: Option<Vec<u8>>) {
-        self.scratch.effects.push(match value {
-            Some(value) => Effect::Put { table, key, value },
-            None => Effect::Delete { table, key },
-        });
     }
 
     /// After findings and orders have followed: what has not left is cancelled, and the case is

@@ -325,12 +325,8 @@ impl Engine {
     /// Writes the rows of identities that changed, one each.
     pub(super) fn put_identities(&mut self, changed: BTreeSet<IdentityId>) {
         for id in changed {
-            let (table, key) = ("directory", id.to_string());
-            let row = match self.directory.entry(id).and_then(state::bytes) {
-                Some(value) => Effect::Put { table, key, value },
-                None => Effect::Delete { table, key },
-            };
-            self.scratch.effects.push(row);
+            let value = self.directory.entry(id).and_then(state::bytes);
+            self.row("directory", id.to_string(), value);
         }
     }
 

@@ -107,9 +107,7 @@ impl Engine {
         let Some(first) = findings.values().next() else { return Judgement::baseless() };
         let empty = Timeline::default();
         let timeline = self.timelines.get(&first.subject).unwrap_or(&empty);
-        let (threats, dismissed) = (&self.threats, &self.dismissed);
-        let in_force =
-            |kept: &Kept| !super::withdrawn(threats, kept) && !dismissed.holds(kept.signal());
+        let in_force = |kept: &Kept| self.counts(kept);
         let view = self.view(&first.subject, timeline, &in_force);
         let court = self.court(work.order, &first.subject);
         judge::judge(&court, view, &findings, work.action, &work.on, &work.desire)

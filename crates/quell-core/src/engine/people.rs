@@ -8,7 +8,7 @@ use serde_json::json;
 use super::Engine;
 use super::timers::Alarm;
 use crate::authority::Permit;
-use crate::effect::{Effect, Freeze, Reply};
+use crate::effect::{Freeze, Reply};
 use crate::id::{CaseId, IdentityId};
 use crate::identity::{Identifier, Scheme};
 use crate::order::{Event, On, State};
@@ -124,12 +124,8 @@ impl Engine {
     }
 
     pub(super) fn set_freeze(&mut self, freeze: Option<Freeze>) {
-        let key = "current".to_owned();
-        let row = match freeze.as_ref().and_then(super::state::bytes) {
-            Some(value) => Effect::Put { table: "freeze", key, value },
-            None => Effect::Delete { table: "freeze", key },
-        };
-        self.scratch.effects.push(row);
+        let value = freeze.as_ref().and_then(super::state::bytes);
+        self.row("freeze", "current".to_owned(), value);
         self.alarms.set(Alarm::Freeze, freeze.as_ref().and_then(|freeze| freeze.until));
         self.freeze = freeze;
     }

@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::Engine;
-use crate::effect::Effect;
 use crate::time::Time;
 
 /// What was last said of a source.
@@ -29,10 +28,7 @@ impl Engine {
             return;
         }
         let before = self.sights.insert(source.to_owned(), sight);
-        if let Some(value) = super::state::bytes(&sight) {
-            let (table, key) = ("sight", source.to_owned());
-            self.scratch.effects.push(Effect::Put { table, key, value });
-        }
+        self.row("sight", source.to_owned(), super::state::bytes(&sight));
         if before.is_some_and(|before| before.blind) != sight.blind {
             let live = self.cases.values().filter(|case| case.is_live()).map(|case| case.id);
             self.scratch.replan.extend(live);

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Engine, Touched, withdrawn};
+use super::{Engine, Touched};
 use crate::finding::{self, Change, FINDINGS_MAX, Finding, Scope, View};
 use crate::history::{Kept, Timeline};
 use crate::id::{FindingId, SignalId};
@@ -69,8 +69,7 @@ impl Engine {
         let referencing: Vec<RuleIdx> =
             rules.iter().flat_map(|idx| self.config.rules.referencing(*idx)).copied().collect();
         rules.extend(referencing);
-        let (threats, dismissed) = (&self.threats, &self.dismissed);
-        let in_force = |kept: &Kept| !withdrawn(threats, kept) && !dismissed.holds(kept.signal());
+        let in_force = |kept: &Kept| self.counts(kept);
         let view = self.view(subject, timeline, &in_force);
         let frozen = |f: &Finding| {
             f.first_at < floor
@@ -84,9 +83,10 @@ impl Engine {
             // Only what lies around the change, or agrees with it, can be another finding now.
             let change = finding::Around { times: &touched.times, values: &touched.values };
             let whole = touched.all || touched.history && asks(&idx);
-            let scope = match whole || old.len() >= FINDINGS_MAX {
-                true => Scope::All,
-                false => finding::scope(view, idx, change),
+            let scope = if whole || old.len() >= FINDINGS_MAX {
+                Scope::All
+            } else {
+                finding::scope(view, idx, change)
             };
             let mut now = finding::findings(view, idx, &scope);
             if !matches!(scope, Scope::All) {
